@@ -1,0 +1,411 @@
+"""The model contract: what every mechbench model offers to analyses, tools and the sweep engine.
+
+``HookedModel`` is TransformerLens' ``HookedRootModule`` with everything that its utilities ask of a
+custom model, plus the three things the sweep engine needs: embedding, blocks that can be entered
+in the middle, and an unembedding that computes only the logits somebody reads.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformer_lens import ActivationCache, HookedRootModule
+
+from mechbench.errors import NumericsError, TaskError, TokenizerError
+from mechbench.models.components.embedding import (
+    TiedUnembedding,
+    TokenEmbedding,
+    Unembedding,
+)
+from mechbench.models.hooks import NamesFilter, matching_names
+from mechbench.models.memory import AttentionMemory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What the sweep engine may rely on. Declared by a variant, never guessed.
+
+    Attributes:
+        causal: a later token never changes an earlier position.
+        restart_at_layer: blocks can be run from a cached residual stream.
+        restart_at_position: blocks can be run for the last positions only, against remembered
+            keys and values (``hook_k`` and ``hook_v`` of the same layer).
+        additive_heads: a block writes ``sum_h z_h @ W_O[h] + b_O`` to the residual stream, so a
+            change of ``hook_z`` is a known change of ``hook_resid_mid``.
+        additive_mlp: likewise ``post @ W_out + b_out`` and ``hook_resid_post``, position by
+            position.
+    """
+
+    causal: bool
+    restart_at_layer: bool
+    restart_at_position: bool
+    additive_heads: bool
+    additive_mlp: bool
+
+
+@dataclass(kw_only=True)
+class HookConfig:
+    """Sizes and switches under the names that TransformerLens' utilities read (``model.cfg``)."""
+
+    model_name: str
+    n_layers: int
+    n_heads: int
+    n_key_value_heads: int | None
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    n_ctx: int
+    act_fn: str
+    normalization_type: str
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    attn_only: bool = False
+    parallel_attn_mlp: bool = False
+    default_prepend_bos: bool = True
+    use_attn_result: bool = False
+    use_split_qkv_input: bool = False
+    use_hook_mlp_in: bool = False
+    use_attn_in: bool = False
+
+
+class Block(Protocol):
+    """One residual block: attention, then MLP. ``forward`` is ``to_post(to_mid(resid_pre))``."""
+
+    def __call__(self, resid_pre: Tensor, *, memory: AttentionMemory | None = None) -> Tensor: ...
+
+    def to_mid(
+        self,
+        resid_pre: Tensor,
+        *,
+        memory: AttentionMemory | None = None,
+        queries: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream after attention, at ``queries`` only where they are given."""
+        ...
+
+    def to_post(self, resid_mid: Tensor) -> Tensor:
+        """The residual stream after the MLP; position by position."""
+        ...
+
+
+class HookedModel(HookedRootModule, ABC):
+    """A decoder-only language model with TransformerLens' hook names and layouts.
+
+    A variant's constructor builds ``embed``, ``blocks``, ``ln_final`` and ``unembed``, then calls
+    ``self.finish(cfg, capabilities)`` last.
+    """
+
+    embed: TokenEmbedding
+    blocks: nn.ModuleList
+    ln_final: nn.Module
+    unembed: Unembedding | TiedUnembedding
+    tokenizer: Any
+    cfg: HookConfig
+    capabilities: Capabilities
+
+    def finish(self, cfg: HookConfig, capabilities: Capabilities) -> None:
+        """Name the hook points and take the model out of training mode."""
+        self.cfg = cfg
+        self.capabilities = capabilities
+        self.tokenizer = None
+        self.setup()
+        self.eval()
+        self._follow_weights()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "HookedModel":
+        super()._apply(*args, **kwargs)
+        self._follow_weights()
+        return self
+
+    def _follow_weights(self) -> None:
+        self.cfg.device, self.cfg.dtype = self.W_E.device, self.W_E.dtype
+
+    # --- what a variant provides -------------------------------------------------------------
+
+    @abstractmethod
+    def embed_tokens(
+        self, tokens: Int[Tensor, "batch pos"], first_position: int = 0
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The residual stream that enters block 0."""
+
+    @property
+    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
+        return self.embed.W_E
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
+        return self.unembed.W_U
+
+    @property
+    def b_U(self) -> Float[Tensor, " d_vocab"]:
+        return self.unembed.b_U
+
+    # --- running -----------------------------------------------------------------------------
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch pos"] | str | Sequence[str],
+        return_type: str | None = "logits",
+        *,
+        stop_at_layer: int | None = None,
+        memories: Sequence[AttentionMemory] | None = None,
+    ) -> Any:
+        """Logits ``[batch pos d_vocab]`` of every position.
+
+        Args:
+            tokens: ids, or text (BOS is put before it).
+            return_type: ``"logits"``, ``"loss"`` (mean next-token cross-entropy, nats),
+                ``"both"`` or None.
+            stop_at_layer: return the residual stream that enters this block instead.
+            memories: one per layer; tokens then continue the remembered positions.
+
+        Raises:
+            TaskError: a prompt longer than the context, or an unknown ``return_type``.
+        """
+        if return_type not in ("logits", "loss", "both", None):
+            raise TaskError(
+                f"return_type={return_type!r} is not known: use 'logits', 'loss', 'both' or None."
+            )
+        ids = tokens if isinstance(tokens, Tensor) else self.to_tokens(tokens)
+        first = memories[0].length if memories else 0
+        self.check_length(first + ids.shape[1])
+        resid = self.embed_tokens(ids, first)
+        n_layers = self.cfg.n_layers
+        stop = n_layers if stop_at_layer is None else range(n_layers + 1)[stop_at_layer]
+        for layer, block in enumerate(self.blocks[:stop]):
+            resid = block(resid, memory=memories[layer] if memories else None)
+        if stop_at_layer is not None:
+            return resid
+        if return_type is None:
+            return None
+        logits = self.unembed(self.ln_final(resid))
+        if return_type == "logits":
+            return logits
+        loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+        return loss if return_type == "loss" else (logits, loss)
+
+    def answer_logits(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        positions: Int[Tensor, "batch answer"],
+        vocab: Int[Tensor, " subset"] | None = None,
+    ) -> Float[Tensor, "batch answer subset"]:
+        """Logits at the positions and of the tokens that a metric reads, and no others.
+
+        Raises:
+            NumericsError: for NaN or infinite logits.
+        """
+        resid = self(tokens, stop_at_layer=self.cfg.n_layers)
+        resid = torch.take_along_dim(resid, positions[..., None], dim=1)
+        logits = self.unembed(self.ln_final(resid), vocab)
+        check_finite(logits, self.cfg.model_name)
+        return logits
+
+    def check_length(self, n_tokens: int) -> None:
+        """Raises TaskError where ``n_tokens`` do not fit the context."""
+        if n_tokens > self.cfg.n_ctx:
+            raise TaskError(
+                f"A prompt of {n_tokens} tokens does not fit {self.cfg.model_name!r}, whose context "
+                f"is {self.cfg.n_ctx} tokens. Shorten the prompt or use a model with more context."
+            )
+
+    # --- hooks and caches --------------------------------------------------------------------
+
+    def run_with_cache(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        *model_args: Any,
+        names_filter: NamesFilter = None,
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Any, Any]:
+        """The output and an ``ActivationCache`` of the hook points that ``names_filter`` means.
+
+        Raises:
+            HookNameError: a filter that matches no hook point.
+        """
+        names = matching_names(names_filter, self.hook_dict)
+        out, cache = super().run_with_cache(
+            *model_args, names_filter=names, remove_batch_dim=remove_batch_dim, **kwargs
+        )
+        if not return_cache_object:
+            return out, cache
+        return out, ActivationCache(cache, self, has_batch_dim=not remove_batch_dim)
+
+    @contextmanager
+    def hooks(
+        self,
+        fwd_hooks: Sequence[tuple[str | Callable[[str], bool], Callable]] = (),
+        bwd_hooks: Sequence[tuple[str | Callable[[str], bool], Callable]] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+    ) -> Iterator["HookedModel"]:
+        """TransformerLens' context manager; a name or filter that matches nothing is an error."""
+        for name, _ in [*fwd_hooks, *bwd_hooks]:
+            matching_names(name, self.hook_dict)
+        with super().hooks(list(fwd_hooks), list(bwd_hooks), reset_hooks_end, clear_contexts):
+            yield self
+
+    def add_hook(self, name: Any, hook: Any, *args: Any, **kwargs: Any) -> None:
+        """TransformerLens' method; a name or filter that matches nothing is an error."""
+        matching_names(name, self.hook_dict)
+        super().add_hook(name, hook, *args, **kwargs)
+
+    def set_use_attn_result(self, use_attn_result: bool) -> None:
+        """Whether ``attn.hook_result``, ``[batch pos head d_model]``, fires."""
+        self.cfg.use_attn_result = use_attn_result
+        for block in self.blocks:
+            block.attn.use_result = use_attn_result  # pyright: ignore
+
+    def set_use_split_qkv_input(self, use_split_qkv_input: bool) -> None:
+        """Whether ``attn.hook_{q,k,v}_input``, ``[batch pos head d_model]`` before ln1, fire."""
+        if use_split_qkv_input and self.cfg.use_attn_in:
+            raise TaskError("use_split_qkv_input and use_attn_in exclude each other: turn one off.")
+        self.cfg.use_split_qkv_input = use_split_qkv_input
+        self._switch_blocks()
+
+    def set_use_attn_in(self, use_attn_in: bool) -> None:
+        """Whether ``hook_attn_in``, ``[batch pos head d_model]`` before ln1, fires."""
+        if use_attn_in and self.cfg.use_split_qkv_input:
+            raise TaskError("use_attn_in and use_split_qkv_input exclude each other: turn one off.")
+        self.cfg.use_attn_in = use_attn_in
+        self._switch_blocks()
+
+    def set_use_hook_mlp_in(self, use_hook_mlp_in: bool) -> None:
+        """Whether ``hook_mlp_in``, ``[batch pos d_model]`` before ln2, fires."""
+        self.cfg.use_hook_mlp_in = use_hook_mlp_in
+        self._switch_blocks()
+
+    def _switch_blocks(self) -> None:
+        for block in self.blocks:
+            block.use_split_qkv_input = self.cfg.use_split_qkv_input  # pyright: ignore
+            block.use_attn_in = self.cfg.use_attn_in  # pyright: ignore
+            block.use_hook_mlp_in = self.cfg.use_hook_mlp_in  # pyright: ignore
+
+    # --- weights, stacked over layers --------------------------------------------------------
+
+    def _stack(self, part: str, name: str) -> Tensor:
+        return torch.stack([getattr(getattr(block, part), name) for block in self.blocks])
+
+    @property
+    def W_Q(self) -> Float[Tensor, "layer head d_model d_head"]:
+        return self._stack("attn", "W_Q")
+
+    @property
+    def W_K(self) -> Float[Tensor, "layer kv_head d_model d_head"]:
+        return self._stack("attn", "W_K")
+
+    @property
+    def W_V(self) -> Float[Tensor, "layer kv_head d_model d_head"]:
+        return self._stack("attn", "W_V")
+
+    @property
+    def W_O(self) -> Float[Tensor, "layer head d_head d_model"]:
+        return self._stack("attn", "W_O")
+
+    @property
+    def W_in(self) -> Float[Tensor, "layer d_model d_mlp"]:
+        return self._stack("mlp", "W_in")
+
+    @property
+    def W_out(self) -> Float[Tensor, "layer d_mlp d_model"]:
+        return self._stack("mlp", "W_out")
+
+    def accumulated_bias(
+        self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True
+    ) -> Float[Tensor, " d_model"]:
+        """The sum of attention and MLP output biases written before ``layer``.
+
+        ``mlp_input`` adds the attention bias of ``layer`` itself, as its MLP reads it.
+        """
+        total = torch.zeros(self.cfg.d_model, device=self.cfg.device, dtype=self.cfg.dtype)
+        for block in self.blocks[:layer]:
+            total = total + block.attn.b_O  # pyright: ignore
+            if include_mlp_biases:
+                total = total + block.mlp.b_out  # pyright: ignore
+        if mlp_input:
+            total = total + self.blocks[layer].attn.b_O  # pyright: ignore
+        return total
+
+    # --- text --------------------------------------------------------------------------------
+
+    def _tokenizer(self) -> Any:
+        if self.tokenizer is None:
+            raise TokenizerError(
+                f"{self.cfg.model_name!r} has no tokenizer. Give token ids instead of text, or "
+                "load the model from a folder that holds tokenizer.json."
+            )
+        return self.tokenizer
+
+    def to_tokens(
+        self, text: str | Sequence[str], prepend_bos: bool | None = None
+    ) -> Int[Tensor, "batch pos"]:
+        """Token ids, BOS first unless ``prepend_bos`` is False.
+
+        Raises:
+            TokenizerError: no tokenizer, or no BOS token.
+            TaskError: texts of unequal token length; the lengths are listed.
+        """
+        tokenizer = self._tokenizer()
+        texts = [text] if isinstance(text, str) else list(text)
+        bos = self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos
+        prefix = [tokenizer.bos_token_id] if bos else []
+        if bos and tokenizer.bos_token_id is None:
+            raise TokenizerError("The tokenizer has no BOS token: pass prepend_bos=False.")
+        rows = [prefix + tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts]
+        lengths = sorted({len(row) for row in rows})
+        if len(lengths) > 1:
+            raise TaskError(
+                f"The {len(rows)} texts have {lengths} tokens, and one batch needs one length. "
+                "Run them one by one, or edit them to the same number of tokens."
+            )
+        return torch.tensor(rows, device=self.cfg.device)
+
+    def to_str_tokens(self, text: str | Tensor, prepend_bos: bool | None = None) -> list[str]:
+        """One string per token of one text, or of ids ``[pos]`` or ``[1 pos]``."""
+        ids = self.to_tokens(text, prepend_bos)[0] if isinstance(text, str) else text.flatten()
+        return [self._tokenizer().decode([i]) for i in ids.tolist()]
+
+    def to_string(self, tokens: Tensor) -> str | list[str]:
+        """Text of ids ``[pos]``, or a list of texts of ids ``[batch pos]``."""
+        if tokens.dim() <= 1:
+            return self._tokenizer().decode(tokens.reshape(-1).tolist())
+        return [self._tokenizer().decode(row) for row in tokens.tolist()]
+
+    def to_single_token(self, string: str) -> int:
+        """The id of a string that is one token.
+
+        Raises:
+            TokenizerError: it is several; the pieces are listed.
+        """
+        ids = self._tokenizer()(string, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            pieces = [self._tokenizer().decode([i]) for i in ids]
+            raise TokenizerError(f"{string!r} is {len(ids)} tokens {pieces}, and must be one.")
+        return ids[0]
+
+    def tokens_to_residual_directions(
+        self, tokens: str | int | Int[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch d_model"]:
+        """The unembedding column of each token."""
+        if isinstance(tokens, str):
+            tokens = self.to_single_token(tokens)
+        ids = torch.as_tensor(tokens, device=self.cfg.device)
+        return self.W_U.T[ids]
+
+
+def check_finite(logits: Tensor, model_name: str) -> None:
+    """Raises NumericsError where a logit is NaN or infinite, and says in how many rows."""
+    finite = torch.isfinite(logits)
+    if not finite.all():
+        bad = int((~finite).flatten(1).any(1).sum())
+        raise NumericsError(
+            f"{model_name!r} gave NaN or infinite logits in {bad} of {len(logits)} rows. "
+            "Check the weights, or load the model with dtype float32."
+        )

@@ -1,0 +1,20 @@
+"""Every architecture that mechbench re-implements: one line each."""
+
+from mechbench.errors import ModelNotFoundError, did_you_mean
+from mechbench.models.spec import VariantSpec
+from mechbench.models.variants import gpt2
+
+VARIANTS: tuple[VariantSpec, ...] = (gpt2.SPEC,)
+
+
+def variant(name: str) -> VariantSpec:
+    """The spec of an architecture.
+
+    Raises:
+        ModelNotFoundError: no such architecture; the nearest names are listed.
+    """
+    for spec in VARIANTS:
+        if spec.name == name:
+            return spec
+    known = [spec.name for spec in VARIANTS]
+    raise ModelNotFoundError(f"No architecture is called {name!r}. {did_you_mean(name, known)}")

@@ -1,0 +1,192 @@
+"""GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, tied unembedding.
+
+Re-implemented with TransformerLens' hook names and weight layouts. Checked against Hugging Face's
+``GPT2LMHeadModel``.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+
+from mechbench.models.base import Capabilities, HookConfig, HookedModel
+from mechbench.models.components.attention import Attention
+from mechbench.models.components.embedding import (
+    PositionEmbedding,
+    TiedUnembedding,
+    TokenEmbedding,
+    Unembedding,
+)
+from mechbench.models.components.mlp import MLP
+from mechbench.models.components.norm import LayerNorm, LayerNormPre
+from mechbench.models.memory import AttentionMemory
+from mechbench.models.spec import VariantSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2Config:
+    """What varies between models of the GPT-2 family.
+
+    Attributes:
+        ln_folded: LayerNorm scale and shift are folded into the next weights, so blocks only
+            centre and normalise.
+        tied: the unembedding is the transposed embedding (false once it is folded or centred).
+    """
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_mlp: int
+    d_vocab: int
+    n_ctx: int
+    layer_norm_eps: float = 1e-5
+    ln_folded: bool = False
+    tied: bool = True
+
+    @property
+    def d_head(self) -> int:
+        return self.d_model // self.n_heads
+
+
+class GPT2Block(nn.Module):
+    """``x + attn(ln1(x))``, then ``x + mlp(ln2(x))``."""
+
+    hook_out_is_single_residual_stream = True  # read by TransformerLens' logit lens
+
+    def __init__(self, cfg: GPT2Config):
+        super().__init__()
+        self.n_heads = cfg.n_heads
+        self.ln1, self.ln2 = _norm(cfg), _norm(cfg)
+        self.attn = Attention(cfg.d_model, cfg.n_heads, cfg.n_heads, cfg.d_head)
+        self.mlp = MLP(cfg.d_model, cfg.d_mlp, partial(nn.functional.gelu, approximate="tanh"))
+        self.use_split_qkv_input = self.use_attn_in = self.use_hook_mlp_in = False
+        self.hook_resid_pre, self.hook_attn_in = HookPoint(), HookPoint()
+        self.hook_attn_out, self.hook_resid_mid = HookPoint(), HookPoint()
+        self.hook_mlp_in, self.hook_mlp_out = HookPoint(), HookPoint()
+        self.hook_resid_post = HookPoint()
+
+    def forward(
+        self,
+        resid_pre: Float[Tensor, "batch pos d_model"],
+        *,
+        memory: AttentionMemory | None = None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        return self.to_post(self.to_mid(resid_pre, memory=memory))
+
+    def to_mid(
+        self,
+        resid_pre: Float[Tensor, "batch pos d_model"],
+        *,
+        memory: AttentionMemory | None = None,
+        queries: Int[Tensor, "batch query"] | None = None,
+    ) -> Float[Tensor, "batch query d_model"]:
+        resid_pre = self.hook_resid_pre(resid_pre)
+        x_q, x_k, x_v = self._attention_inputs(resid_pre)
+        if queries is not None:
+            x_q = x_q[_rows(queries), queries]
+            resid_pre = resid_pre[_rows(queries), queries]
+        attn_out = self.hook_attn_out(self.attn(x_q, x_k, x_v, memory=memory, queries=queries))
+        return self.hook_resid_mid(resid_pre + attn_out)
+
+    def to_post(
+        self, resid_mid: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        mlp_in = self.hook_mlp_in(resid_mid) if self.use_hook_mlp_in else resid_mid
+        return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(self.ln2(mlp_in))))
+
+    def _attention_inputs(self, resid_pre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.use_split_qkv_input:
+            points = (self.attn.hook_q_input, self.attn.hook_k_input, self.attn.hook_v_input)
+            x_q, x_k, x_v = (self.ln1(point(self._per_head(resid_pre))) for point in points)
+            return x_q, x_k, x_v
+        x = self.hook_attn_in(self._per_head(resid_pre)) if self.use_attn_in else resid_pre
+        x = self.ln1(x)
+        return x, x, x
+
+    def _per_head(self, resid: Tensor) -> Tensor:
+        return resid[:, :, None].expand(-1, -1, self.n_heads, -1).contiguous()
+
+
+class GPT2(HookedModel):
+    """GPT-2 with hook points. See ``HookedModel`` for what it offers."""
+
+    def __init__(self, config: GPT2Config, model_name: str = "gpt2"):
+        super().__init__()
+        self.config = config
+        self.embed = TokenEmbedding(config.d_vocab, config.d_model)
+        self.pos_embed = PositionEmbedding(config.n_ctx, config.d_model)
+        self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
+        self.blocks = nn.ModuleList(GPT2Block(config) for _ in range(config.n_layers))
+        self.ln_final = _norm(config)
+        if config.tied:
+            self.unembed = TiedUnembedding(self.embed)
+        else:
+            self.unembed = Unembedding(config.d_model, config.d_vocab)
+        _initialise(self)
+        self.finish(
+            HookConfig(
+                model_name=model_name,
+                n_layers=config.n_layers,
+                n_heads=config.n_heads,
+                n_key_value_heads=None,
+                d_model=config.d_model,
+                d_head=config.d_head,
+                d_mlp=config.d_mlp,
+                d_vocab=config.d_vocab,
+                n_ctx=config.n_ctx,
+                act_fn="gelu_new",
+                normalization_type="LNPre" if config.ln_folded else "LN",
+            ),
+            Capabilities(
+                causal=True,
+                restart_at_layer=True,
+                restart_at_position=True,
+                additive_heads=True,
+                additive_mlp=True,
+            ),
+        )
+
+    @property
+    def W_pos(self) -> Float[Tensor, "n_ctx d_model"]:
+        return self.pos_embed.W_pos
+
+    def embed_tokens(
+        self, tokens: Int[Tensor, "batch pos"], first_position: int = 0
+    ) -> Float[Tensor, "batch pos d_model"]:
+        embed = self.hook_embed(self.embed(tokens))
+        return embed + self.hook_pos_embed(self.pos_embed(tokens, first_position))
+
+
+def _norm(cfg: GPT2Config) -> nn.Module:
+    if cfg.ln_folded:
+        return LayerNormPre(cfg.d_model, cfg.layer_norm_eps)
+    return LayerNorm(cfg.d_model, cfg.layer_norm_eps)
+
+
+def _rows(queries: Tensor) -> Tensor:
+    return torch.arange(len(queries), device=queries.device)[:, None]
+
+
+@torch.no_grad()
+def _initialise(model: GPT2) -> None:
+    """GPT-2's initialisation: normal(0, .02), the two residual writes smaller by sqrt(2 layers)."""
+    for name, weight in model.named_parameters():
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf in ("W_O", "W_out"):
+            nn.init.normal_(weight, std=0.02 / (2 * model.config.n_layers) ** 0.5)
+        elif leaf.startswith("W_"):
+            nn.init.normal_(weight, std=0.02)
+
+
+TINY = GPT2Config(n_layers=3, n_heads=4, d_model=32, d_mlp=64, d_vocab=101, n_ctx=48)
+SMALL = GPT2Config(n_layers=12, n_heads=12, d_model=768, d_mlp=3072, d_vocab=50257, n_ctx=1024)
+
+SPEC = VariantSpec(
+    name="gpt2",
+    config=GPT2Config,
+    build=GPT2,
+    presets={"tiny": TINY, "small": SMALL},
+)
