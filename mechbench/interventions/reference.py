@@ -1,0 +1,39 @@
+"""The plain reference: one cell, one full forward pass, every logit. Slow and obvious on purpose."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mechbench.interventions.patches import Cell
+from mechbench.interventions.runs import Runs
+from mechbench.interventions.sites import Selection, select
+from mechbench.interventions.sources import Source
+from mechbench.tasks.metrics import Metric
+
+
+@torch.inference_mode()
+def reference_values(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -> Tensor:
+    """The metric of each cell, ``[cell prompt answer]``."""
+    pairs = runs.pairs
+    out = []
+    for cell in cells:
+        hooks = []
+        for patch in cell:
+            selection = select(patch.site, len(pairs), pairs.n_positions, pairs.spans)
+            hooks.append((selection.hook_name, _writer(selection, patch.source, runs)))
+        logits = model.run_with_hooks(runs.base_tokens, fwd_hooks=hooks)
+        logits = torch.take_along_dim(logits, metric.positions[..., None], dim=1)
+        out.append(metric(logits if metric.vocab is None else logits[..., metric.vocab]))
+    return torch.stack(out)
+
+
+def _writer(selection: Selection, source: Source, runs: Runs):
+    def write(activation: Tensor, hook) -> Tensor:
+        index = selection.index()
+        run = runs[source.run] if source.run else {}
+        patched = activation.clone()
+        patched[index] = source.value(selection.hook_name, activation, run)[index]
+        return patched
+
+    return write

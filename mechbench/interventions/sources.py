@@ -1,0 +1,97 @@
+"""Sources: what a patch writes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Run = Mapping[str, Tensor]  # activations of one run by hook name, each [prompt, *axes]
+
+
+class Source(Protocol):
+    """Gives the activation that a patch writes, in the shape of the whole hook point."""
+
+    @property
+    def run(self) -> str | None:
+        """The run whose activations it reads: ``"clean"``, ``"corrupt"`` or None."""
+        ...
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        """The replacement for ``current``, ``[prompt, *axes]``; only the selected part is used."""
+        ...
+
+
+@dataclass(frozen=True)
+class FromRun:
+    """The activation of the clean or the corrupted run: plain activation patching."""
+
+    run: str = "corrupt"
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        return run[hook_name]
+
+
+@dataclass(frozen=True)
+class Zero:
+    """Zeros."""
+
+    run: None = None
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        return torch.zeros_like(current)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over the prompts of a run, position by position.
+
+    Source: Garcia-Carrasco et al. 2024 (card A4): z(b, p) <- (1/B) sum_b z_corr(b, p).
+    """
+
+    run: str = "corrupt"
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        return run[hook_name].mean(0, keepdim=True).expand_as(run[hook_name])
+
+
+@dataclass(frozen=True)
+class Resample:
+    """The activation of another prompt of a run, drawn by a seeded permutation without fixed points."""
+
+    run: str = "corrupt"
+    seed: int = 0
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        values = run[hook_name]
+        order = torch.randperm(len(values), generator=torch.Generator().manual_seed(self.seed))
+        partner = torch.empty_like(order)
+        partner[order] = order.roll(1)  # one cycle: nobody is their own partner
+        return values[partner.to(values.device)]
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A given tensor, ``[prompt, *axes]`` of the hook point or broadcastable to it."""
+
+    tensor: Tensor
+    run: None = None
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        return self.tensor.expand_as(current)
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """``fn`` of the activation that is there when the patch is applied, e.g. to scale or steer.
+
+    ``fn`` maps ``[rows, *axes]`` to the same shape, row by row: rows of several patches and, after
+    a restart, only some positions may reach it at once.
+    """
+
+    fn: Callable[[Tensor], Tensor]
+    run: None = None
+
+    def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
+        return self.fn(current)

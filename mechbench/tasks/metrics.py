@@ -1,0 +1,112 @@
+"""Metrics: numbers per prompt and answer, computed from the few logits that they say they read."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mechbench.errors import TaskError
+from mechbench.tasks.pairs import PromptPairs
+
+
+class Metric(Protocol):
+    """What the engine asks of a metric.
+
+    Attributes:
+        name, units: for results; positive means that the model favours the correct answer.
+        positions: where logits are read, ``[prompt answer]``.
+        vocab: which tokens are projected, ``[subset]``; None means all of them.
+    """
+
+    name: str
+    units: str
+    positions: Tensor
+    vocab: Tensor | None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """``[*cells prompt answer]`` from logits ``[*cells prompt answer subset]``."""
+        ...
+
+    def to(self, device: torch.device | str) -> "Metric": ...
+
+
+@dataclass(frozen=True)
+class LogitDifference:
+    """logit(correct) minus the maximum or the mean of the wrong answers' logits, in logits.
+
+    Source: with ``against="max"`` and the 25 other capitals, Garcia-Carrasco et al. 2024 (card A2);
+    with one wrong answer, Wang et al. 2022.
+    """
+
+    name: str
+    units: str
+    positions: Tensor
+    vocab: Tensor
+    correct: Tensor
+    wrong: Tensor
+    against: str
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        expand = logits.shape[:-1]
+        correct = logits.gather(-1, self.correct[..., None].expand(*expand, 1))[..., 0]
+        wrong = logits.gather(-1, self.wrong.expand(*expand, self.wrong.shape[-1]))
+        return correct - (wrong.amax(-1) if self.against == "max" else wrong.mean(-1))
+
+    def to(self, device: torch.device | str) -> "LogitDifference":
+        tensors = (self.positions, self.vocab, self.correct, self.wrong)
+        positions, vocab, correct, wrong = (t.to(device) for t in tensors)
+        return LogitDifference(
+            self.name, self.units, positions, vocab, correct, wrong, self.against
+        )
+
+
+def logit_difference(pairs: PromptPairs, wrong: Tensor, against: str = "max") -> LogitDifference:
+    """The logit difference of a task's answers against ``wrong`` ids ``[prompt answer n_wrong]``.
+
+    Raises:
+        TaskError: ``against`` is neither ``"max"`` nor ``"mean"``, the shapes differ, or a wrong
+            answer equals the correct one.
+    """
+    if against not in ("max", "mean"):
+        raise TaskError(f"against={against!r} is not known: use 'max' or 'mean'.")
+    if wrong.shape[:2] != pairs.answers.shape or wrong.dim() != 3 or wrong.shape[2] == 0:
+        raise TaskError(
+            f"wrong answers must be [prompt answer n_wrong] = {[*pairs.answers.shape, 'n_wrong']}, "
+            f"got {list(wrong.shape)}."
+        )
+    if (wrong == pairs.answers[..., None]).any():
+        raise TaskError("A wrong answer is the correct one: the logit difference would be 0.")
+    vocab = torch.unique(torch.cat([pairs.answers.flatten(), wrong.flatten()]))
+    return LogitDifference(
+        name=f"logit_diff_{against}" if wrong.shape[2] > 1 else "logit_diff",
+        units="logits",
+        positions=pairs.answer_positions,
+        vocab=vocab,
+        correct=torch.searchsorted(vocab, pairs.answers.contiguous()),
+        wrong=torch.searchsorted(vocab, wrong.contiguous()),
+        against=against,
+    )
+
+
+@dataclass(frozen=True)
+class AnswerLogProb:
+    """log p(correct) over the whole vocabulary, in nats (at most 0)."""
+
+    positions: Tensor
+    answers: Tensor
+    name: str = "answer_log_prob"
+    units: str = "nats"
+    vocab: None = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        index = self.answers[..., None].expand(*logits.shape[:-1], 1)
+        return logits.log_softmax(-1).gather(-1, index)[..., 0]
+
+    def to(self, device: torch.device | str) -> "AnswerLogProb":
+        return AnswerLogProb(self.positions.to(device), self.answers.to(device))
+
+
+def answer_log_prob(pairs: PromptPairs) -> AnswerLogProb:
+    """The log-probability of a task's answers."""
+    return AnswerLogProb(pairs.answer_positions, pairs.answers)
