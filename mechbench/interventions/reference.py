@@ -1,4 +1,4 @@
-"""The plain reference: one cell, one full forward pass, every logit. Slow and obvious on purpose."""
+"""The plain reference: one cell, one full forward pass, every logit. Slow and obvious."""
 
 from collections.abc import Sequence
 

@@ -91,7 +91,7 @@ class Selection:
         return 0 if self.positions is None else int(self.positions.min())
 
     def index(self, offset: int = 0) -> tuple:
-        """Index of the selected entries in ``[prompt, *axes]`` whose positions start at ``offset``."""
+        """Index of the selected entries in ``[prompt, *axes]``, positions from ``offset`` on."""
         prompts: slice | Tensor = slice(None)
         where: slice | Tensor = slice(None)
         if self.positions is not None:

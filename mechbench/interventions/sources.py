@@ -58,7 +58,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Resample:
-    """The activation of another prompt of a run, drawn by a seeded permutation without fixed points."""
+    """The activation of another prompt of a run: a seeded permutation without fixed points."""
 
     run: str = "corrupt"
     seed: int = 0

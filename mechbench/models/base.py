@@ -211,8 +211,8 @@ class HookedModel(HookedRootModule, ABC):
         """Raises TaskError where ``n_tokens`` do not fit the context."""
         if n_tokens > self.cfg.n_ctx:
             raise TaskError(
-                f"A prompt of {n_tokens} tokens does not fit {self.cfg.model_name!r}, whose context "
-                f"is {self.cfg.n_ctx} tokens. Shorten the prompt or use a larger-context model."
+                f"A prompt of {n_tokens} tokens does not fit {self.cfg.model_name!r}, whose "
+                f"context is {self.cfg.n_ctx} tokens. Shorten the prompt or use a larger-context model."
             )
 
     # --- hooks and caches --------------------------------------------------------------------

@@ -45,7 +45,7 @@ class PromptPairs:
 
     def _problems(self):
         if self.clean.dim() != 2 or len(self.clean) == 0 or self.clean.shape[1] == 0:
-            yield f"clean must be [prompt pos] with at least one prompt, got {list(self.clean.shape)}"
+            yield f"clean must be [prompt pos], not empty, got {list(self.clean.shape)}"
             return
         n, length = self.clean.shape
         if self.corrupt.shape != self.clean.shape:
