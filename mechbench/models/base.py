@@ -166,7 +166,8 @@ class HookedModel(HookedRootModule, ABC):
             tokens: ids, or text (BOS is put before it).
             return_type: ``"logits"``, ``"loss"`` (mean next-token cross-entropy, nats),
                 ``"both"`` or None.
-            stop_at_layer: return the residual stream that enters this block instead.
+            stop_at_layer: return the residual stream that enters this block instead; ``n_layers``
+                for the one that leaves the last block, -1 for the one that enters it.
             memories: one per layer; tokens then continue the remembered positions.
 
         Raises:
@@ -180,9 +181,7 @@ class HookedModel(HookedRootModule, ABC):
         first = memories[0].length if memories else 0
         self.check_length(first + ids.shape[1])
         resid = self.embed_tokens(ids, first)
-        n_layers = self.cfg.n_layers
-        stop = n_layers if stop_at_layer is None else range(n_layers + 1)[stop_at_layer]
-        for layer, block in enumerate(self.blocks[:stop]):
+        for layer, block in enumerate(self.blocks[: self.layer_index(stop_at_layer)]):
             resid = block(resid, memory=memories[layer] if memories else None)
         if stop_at_layer is not None:
             return resid
@@ -193,6 +192,22 @@ class HookedModel(HookedRootModule, ABC):
             return logits
         loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
         return loss if return_type == "loss" else (logits, loss)
+
+    def layer_index(self, layer: int | None) -> int:
+        """A ``stop_at_layer`` counted from the front; all layers for None.
+
+        Raises:
+            TaskError: there is no such layer.
+        """
+        n_layers = self.cfg.n_layers
+        if layer is None:
+            return n_layers
+        if not -n_layers <= layer <= n_layers:
+            raise TaskError(
+                f"stop_at_layer={layer} is not a layer of {self.cfg.model_name!r}, which has "
+                f"{n_layers}: use {-n_layers} to {n_layers}."
+            )
+        return layer % n_layers if layer < 0 else layer
 
     def answer_logits(
         self,
