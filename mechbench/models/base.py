@@ -223,7 +223,18 @@ class HookedModel(HookedRootModule, ABC):
             NumericsError: for NaN or infinite logits.
         """
         resid = self(tokens, stop_at_layer=self.cfg.n_layers)
-        resid = torch.take_along_dim(resid, positions[..., None], dim=1)
+        return self.read_answers(torch.take_along_dim(resid, positions[..., None], dim=1), vocab)
+
+    def read_answers(
+        self,
+        resid: Float[Tensor, "*batch answer d_model"],
+        vocab: Int[Tensor, " subset"] | None = None,
+    ) -> Float[Tensor, "*batch answer subset"]:
+        """Logits from the final residual stream at the answers' positions.
+
+        Raises:
+            NumericsError: for NaN or infinite logits.
+        """
         logits = self.unembed(self.ln_final(resid), vocab)
         check_finite(logits, self.cfg.model_name)
         return logits
