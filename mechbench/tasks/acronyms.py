@@ -22,6 +22,7 @@ from mechbench.tasks.acronym_frame import (
 )
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronym_words import WordTable, word_tables
+from mechbench.tasks.seeds import seeded
 from mechbench.tasks.tokens import bos_id, pieces, text_ids, texts_ids, tokenizer_facts
 
 PREFIX = "The"
@@ -74,7 +75,7 @@ def acronyms(
     frame = acronym_frame(
         piece_labels(PREFIX, len(prefix_ids)), [n_tail] * letters, len(tokens.opening)
     )
-    rng = np.random.default_rng([seed, n, letters])
+    rng = seeded(seed, n, letters)
     chosen = _balanced(rng, _acronym_pool(tokenizer, rng, table, tokens, letters), n)
     rows = _draw_words(rng, table, chosen)
     clean = np.concatenate(
