@@ -45,8 +45,9 @@ def acronyms(
     longer tails; otherwise the one tail length that serves the most letters is used for all words,
     and ``source["frame"]`` says so. Letters are spread evenly in each slot, as far as the
     usable words and acronyms allow; acronyms that the tokenizer merges (``USA``) are never
-    used. A letter may occur twice in an acronym; a word is not repeated within a prompt where its
-    letter has another.
+    used. Balance comes before variety: where merges leave a letter few acronyms (GPT-2), large
+    batches repeat those; ``source["distinct_acronyms"]`` counts. A letter may occur twice in an
+    acronym; a word is not repeated within a prompt where its letter has another.
 
     Args:
         tokenizer: Hugging Face's interface, e.g. ``model.tokenizer``.
