@@ -80,7 +80,12 @@ def initial_model(recipe: Recipe, tokenizer: Tokenizer) -> HookedModel:
     spec = variant(recipe.model["variant"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return spec.build(recipe.model_config_for(tokenizer), recipe.name)
+        model = spec.build(recipe.model_config_for(tokenizer), recipe.name)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if _is_matrix(name):
+                parameter *= recipe.initial_scale
+    return model
 
 
 def corpus_of(recipe: Recipe, tokenizer: Tokenizer) -> AcronymCorpus:
@@ -186,7 +191,7 @@ def _optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.AdamW:
     """AdamW; weight decay on weight matrices, not on biases and norms."""
     decayed, plain = [], []
     for name, parameter in model.named_parameters():
-        (decayed if name.rsplit(".", 1)[-1].startswith("W_") else plain).append(parameter)
+        (decayed if _is_matrix(name) else plain).append(parameter)
     return torch.optim.AdamW(
         [
             {"params": decayed, "weight_decay": recipe.weight_decay},
@@ -196,3 +201,7 @@ def _optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.AdamW:
         betas=(recipe.beta_1, recipe.beta_2),
         fused=True,
     )
+
+
+def _is_matrix(parameter_name: str) -> bool:
+    return parameter_name.rsplit(".", 1)[-1].startswith("W_")
