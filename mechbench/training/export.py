@@ -2,8 +2,8 @@
 
     data/models/<name>/
       config.json        variant, its config, tokenizer, list of snapshots
-      model.safetensors  weights of the shipped seed, under the model's own parameter names
-      snapshots/         the same run's weights at earlier steps, half precision
+      model.safetensors  weights of the shipped seed
+      snapshots/         the same run's weights on the way, half precision
       metrics.json       every number of the card
       card.md            what the model is, for a reader
 
@@ -15,7 +15,7 @@ import json
 import platform
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,15 @@ from mechbench.models.base import HookedModel
 from mechbench.training import checkpoints
 from mechbench.training.card import render_card
 from mechbench.training.evaluation import score_letters
-from mechbench.training.loop import SNAPSHOTS, WEIGHTS, corpus_of, initial_model
+from mechbench.training.loop import corpus_of, initial_model
+from mechbench.training.model_folder import (
+    WEIGHTS,
+    snapshot_file,
+    snapshot_steps,
+    write_model,
+)
 from mechbench.training.recipe import Recipe, recipe_from
 
-FORMAT = 1
 TEST_SEED = 1  # the scores during training use seed 0
 TEST_PROMPTS = 4096
 HASHED_BATCHES = 10
@@ -44,8 +49,10 @@ class _FinishedRun:
     metrics: list[dict[str, Any]]
 
 
-def export_model(runs: list[Path], folder: Path) -> None:
+def export_model(runs: list[Path], folder: Path, *, test_prompts: int = TEST_PROMPTS) -> None:
     """Write the model folder of ``runs[0]``; the other runs are further seeds of its recipe.
+
+    The card's scores are measured here, on ``test_prompts`` prompts that training never saw.
 
     Raises:
         StoreError: a run is not finished, or is of another recipe, or ``folder`` cannot be written.
@@ -58,22 +65,13 @@ def export_model(runs: list[Path], folder: Path) -> None:
                 f"{other.folder} and {shipped.folder} are runs of different recipes; the seeds of "
                 "one card must share everything but the seed."
             )
-    metrics = _metrics(finished)
-    shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
-    checkpoints.save_weights(folder / "model.safetensors", shipped.model.state_dict())
-    for snapshot in metrics["snapshots"]:
-        target = folder / snapshot["file"]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(shipped.folder / snapshot["file"], target)
-    config = {
-        "format": FORMAT,
-        "variant": shipped.recipe.model["variant"],
-        "config": asdict(shipped.model.config),  # pyright: ignore
-        "tokenizer": shipped.recipe.tokenizer,
-        "snapshots": [{"step": s["step"], "file": s["file"]} for s in metrics["snapshots"]],
-    }
-    for name, content in (("config.json", config), ("metrics.json", metrics)):
-        checkpoints.write_text(folder / name, json.dumps(content, indent=2) + "\n")
+    metrics = _metrics(finished, test_prompts)
+    shutil.rmtree(folder / Path(snapshot_file(0)).parent, ignore_errors=True)
+    for step in snapshot_steps(shipped.recipe):
+        weights = load_file(shipped.folder / snapshot_file(step))
+        checkpoints.save_weights(folder / snapshot_file(step), weights)
+    write_model(folder, shipped.recipe, shipped.model)
+    checkpoints.write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     checkpoints.write_text(folder / "card.md", render_card(metrics))
 
 
@@ -87,24 +85,24 @@ def _read_run(folder: Path) -> _FinishedRun:
     return _FinishedRun(folder, recipe, model, checkpoints.read_metrics(folder))
 
 
-def _metrics(runs: list[_FinishedRun]) -> dict[str, Any]:
+def _metrics(runs: list[_FinishedRun], prompts: int) -> dict[str, Any]:
     """The numbers of ``metrics.json`` and of the card; the first run is the one that ships."""
     shipped = runs[0]
     return {
         "name": shipped.recipe.name,
         "recipe": shipped.recipe.model_dump(mode="json"),
         "parameters": sum(p.numel() for p in shipped.model.parameters()),
-        "test": {"prompts": TEST_PROMPTS, "seed": TEST_SEED},
+        "test": {"prompts": prompts, "seed": TEST_SEED},
         "hashed_batches": HASHED_BATCHES,
-        "seeds": [_seed_metrics(run) for run in runs],
-        "snapshots": _snapshot_metrics(shipped),
+        "seeds": [_seed_metrics(run, prompts) for run in runs],
+        "snapshots": _snapshot_metrics(shipped, prompts),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }
 
 
-def _seed_metrics(run: _FinishedRun) -> dict[str, Any]:
+def _seed_metrics(run: _FinishedRun, prompts: int) -> dict[str, Any]:
     tokenizer = run.recipe.load_tokenizer()
-    scores = score_letters(run.model, tokenizer, TEST_PROMPTS, TEST_SEED)
+    scores = score_letters(run.model, tokenizer, prompts, TEST_SEED)
     return {
         "seed": run.recipe.seed,
         "loss": run.metrics[-1]["loss"],
@@ -115,23 +113,16 @@ def _seed_metrics(run: _FinishedRun) -> dict[str, Any]:
     }
 
 
-def _snapshot_metrics(run: _FinishedRun) -> list[dict[str, Any]]:
+def _snapshot_metrics(run: _FinishedRun, prompts: int) -> list[dict[str, Any]]:
     """Scores of the half-precision snapshots, computed in fp32 from the files that ship."""
     tokenizer = run.recipe.load_tokenizer()
     model = initial_model(run.recipe, tokenizer)
     rows = []
-    for step in sorted({*run.recipe.snapshots, run.recipe.steps}):
-        file = f"{SNAPSHOTS}/step-{step:06d}.safetensors"
-        model.load_state_dict(load_file(run.folder / file))
-        scores = score_letters(model, tokenizer, TEST_PROMPTS, TEST_SEED)
-        rows.append(
-            {
-                "step": step,
-                "file": file,
-                "accuracy": scores.accuracy,
-                "logit_diff": scores.logit_diff,
-            }
-        )
+    for step in snapshot_steps(run.recipe):
+        model.load_state_dict(load_file(run.folder / snapshot_file(step)))
+        scores = score_letters(model, tokenizer, prompts, TEST_SEED)
+        row = {"step": step, "accuracy": scores.accuracy, "logit_diff": scores.logit_diff}
+        rows.append(row)
     return rows
 
 
