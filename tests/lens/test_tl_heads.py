@@ -85,9 +85,7 @@ def test_text_runs_and_is_written_back(reading):
 def test_attribution_of_tokens_given_as_text(reading):
     cache = reading.clean_cache
     stack = cache.decompose_resid()
-    torch.testing.assert_close(
-        cache.logit_attrs(stack, "c", "d"), cache.logit_attrs(stack, 2, 3)
-    )
+    torch.testing.assert_close(cache.logit_attrs(stack, "c", "d"), cache.logit_attrs(stack, 2, 3))
 
 
 def test_gpt2_tokenizer_reads_text(shared_path):
@@ -122,9 +120,7 @@ def test_singular_vectors(case, kind):
     # Row i of V is an eigenvector of matrix' matrix; its sign is free.
     values, vectors = torch.linalg.eigh(matrix.T @ matrix)
     expected = W["unembed.W_U"].T @ vectors.flip(1)[:, :3]
-    torch.testing.assert_close(
-        found[:, 0].abs().double(), expected.abs(), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(found[:, 0].abs().double(), expected.abs(), rtol=0, atol=1e-5)
 
 
 def test_stacked_weights_make_factored_matrices(case):
