@@ -32,3 +32,8 @@ class Steps:
 
         file = None if self._folder is None else self._folder / f"{name}.chunks"
         return {"progress": progress, "checkpoint": file}
+
+    def finish(self) -> None:
+        """Count everything as done."""
+        if self._progress is not None:
+            self._progress(self._n_cells, self._n_cells)
