@@ -93,6 +93,12 @@ def _written(model, heads: Sequence[Head], zs: dict[int, Tensor], task: AcronymT
     )
 
 
+def _letter_logits(model, out: Tensor, ids: Tensor) -> Tensor:
+    """``[head prompt query word]`` for letters ``ids [prompt word]``."""
+    directions = letter_readout(model, ids.flatten()).unflatten(0, ids.shape)
+    return torch.einsum("hbqd,bwd->hbqw", out, directions)
+
+
 def _points(values: Tensor, heads: list[str], task: AcronymTask, *, units: str, meaning: str):
     coords = {
         HEAD: heads,
@@ -128,9 +134,8 @@ def _fits(x: xr.DataArray, y: xr.DataArray, seed: int) -> tuple[xr.DataArray, ..
         return cov / (var_x * var_y).where(var_x * var_y > 0) ** 0.5
 
     units = {"slope": "logits", "intercept": "logits", "correlation": "1"}
+    fits = [estimate_of(f, [moments], seed=seed) for f in (slope, intercept, correlation)]
     return tuple(
-        estimate_of(f, [moments], seed=seed).assign_attrs(
-            units=units[f.__name__], long_name=f.__name__
-        )
-        for f in (slope, intercept, correlation)
+        fit.assign_attrs(units=unit, long_name=name)
+        for fit, (name, unit) in zip(fits, units.items(), strict=True)
     )
