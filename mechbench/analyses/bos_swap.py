@@ -80,7 +80,10 @@ def bos_swap(
         )
         return values.transpose("swap", ANSWER, LAYER, HEAD, PROMPT)
 
-    effect, control = effects(_BOS, "bos"), effects(_AFTER_BOS, "control")
+    # the engine's checkpoints do not look into given values, so their names say what was swapped
+    words = "-".join(f"{a}x{b}" for a, b in pairs)
+    effect = effects(_BOS, f"bos-{words}")
+    control = effects(_AFTER_BOS, f"control-{words}")
     return BOSSwap(
         against=against,
         effect=effect,
