@@ -1,0 +1,4 @@
+def runs() -> None:
+    """List."""
+def show() -> None:
+    """Show."""
