@@ -107,9 +107,10 @@ def parse_spec(data: Any, *, origin: str) -> ExperimentSpec:
             problems in one message.
     """
     if not isinstance(data, dict):
+        found = "is empty" if data is None else f"holds a {type(data).__name__}"
         raise SpecError(
-            f"{origin} is not an experiment spec: it holds a {type(data).__name__} where keys such "
-            "as 'name', 'model', 'task' and 'steps' are expected."
+            f"{origin} is not an experiment spec: it {found}, where keys such as 'name', 'model', "
+            "'task' and 'steps' are expected."
         )
     try:
         return ExperimentSpec.model_validate(data)
