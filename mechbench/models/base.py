@@ -212,7 +212,7 @@ class HookedModel(HookedRootModule, ABC):
         if n_tokens > self.cfg.n_ctx:
             raise TaskError(
                 f"A prompt of {n_tokens} tokens does not fit {self.cfg.model_name!r}, whose "
-                f"context is {self.cfg.n_ctx} tokens. Shorten the prompt or use a larger-context model."
+                f"context is {self.cfg.n_ctx} tokens. Shorten it or use a model with more context."
             )
 
     # --- hooks and caches --------------------------------------------------------------------
