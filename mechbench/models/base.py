@@ -24,6 +24,7 @@ from mechbench.models.components.embedding import (
 )
 from mechbench.models.hooks import NamesFilter, matching_names
 from mechbench.models.memory import AttentionMemory
+from mechbench.models.source import ModelSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,9 @@ class HookedModel(HookedRootModule, ABC):
     ln_final: nn.Module
     unembed: Unembedding | TiedUnembedding
     tokenizer: Any
+    config: Any  # of the variant's own config class
     cfg: HookConfig
+    source: ModelSource
     capabilities: Capabilities
 
     def finish(self, cfg: HookConfig, capabilities: Capabilities) -> None:
@@ -114,6 +117,7 @@ class HookedModel(HookedRootModule, ABC):
         self.cfg = cfg
         self.capabilities = capabilities
         self.tokenizer = None
+        self.source = ModelSource(name=cfg.model_name, kind="random")
         self.setup()
         self.eval()
         self._follow_weights()

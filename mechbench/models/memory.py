@@ -1,12 +1,13 @@
 """Keys and values of positions that are not computed again."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class AttentionMemory(Protocol):
     """What one attention layer remembers. ``length`` positions precede the ones in the input."""
 
