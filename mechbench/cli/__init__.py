@@ -15,7 +15,7 @@ def main() -> None:
     from mechbench.cli.console import print_error
 
     try:
-        app()
+        app(prog_name="mechbench")
     except MechbenchError as error:
         print_error(str(error))
         sys.exit(2)

@@ -35,25 +35,31 @@ class ModelPart(_Part):
 
 
 class TaskPart(_Part):
-    """Which task, on how many prompts; ``params`` are the task's own options."""
+    """Which task, on how many prompts; ``params`` are the task's other options.
+
+    ``n`` and ``seed`` are the task's own defaults where they are left out.
+    """
 
     name: str = Field(min_length=1)
-    n: int = Field(default=64, ge=1)
-    seed: int = 0
+    n: int | None = Field(default=None, ge=1)
+    seed: int | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+
+    def options(self, n: int | None = None) -> dict[str, Any]:
+        """What the task is built with; ``n`` replaces the spec's number of prompts."""
+        given = {"n": n or self.n, "seed": self.seed}
+        return {**self.params, **{k: v for k, v in given.items() if v is not None}}
 
 
 class StepPart(_Part):
     """One analysis. ``id`` names its result and its figure; it defaults to the analysis' name.
 
-    ``n`` and ``task`` make the step work on fewer prompts, or on other options of the task, than
-    the experiment's.
+    ``n`` makes the step work on another number of prompts than the experiment.
     """
 
     analysis: str = Field(min_length=1)
     id: str = Field(default="", pattern=rf"{_NAME}|^$")
     n: int | None = Field(default=None, ge=1)
-    task: dict[str, Any] = Field(default_factory=dict)
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -72,7 +78,10 @@ class OutputsPart(_Part):
 
 
 class ExperimentSpec(_Part):
-    """An experiment: a model, a task and the analyses to run on them, in order."""
+    """An experiment: a model, a task and the analyses to run on them, in order.
+
+    ``measure_speed`` also times the sweep planner against a plain loop.
+    """
 
     name: str = Field(pattern=_NAME)
     title: str = ""
@@ -81,6 +90,7 @@ class ExperimentSpec(_Part):
     steps: tuple[StepPart, ...] = Field(min_length=1)
     seed: int = 0
     device: str | None = None
+    measure_speed: bool = False
     outputs: OutputsPart = OutputsPart()
 
     @model_validator(mode="after")

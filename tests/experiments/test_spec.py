@@ -22,7 +22,7 @@ def parsed(**changes):
 def test_defaults_are_written_out_and_ids_follow_the_analysis():
     canonical = parsed().canonical()
     assert [s["id"] for s in canonical["steps"]] == ["residual-sweep", "heads"]
-    assert canonical["task"] == {"name": "acronyms", "n": 64, "seed": 0, "params": {}}
+    assert canonical["task"] == {"name": "acronyms", "n": None, "seed": None, "params": {}}
     assert parse_spec(canonical, origin="again").canonical() == canonical
 
 

@@ -1,0 +1,149 @@
+"""Run an experiment: each step's result and figure are saved as soon as they exist."""
+
+import json
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from mechbench.errors import StoreError
+from mechbench.experiments.observer import Observer
+from mechbench.experiments.spec import ExperimentSpec
+from mechbench.experiments.speed import measure_speed
+from mechbench.experiments.steps import Step, checked_steps
+from mechbench.figures.export import export_figure
+from mechbench.models.loading import load_model
+from mechbench.results.base import Result
+from mechbench.results.files import write_atomically
+from mechbench.results.store import Run, RunStore
+from mechbench.tasks.registry import build_task, check_params
+
+SPEED_FILE = "speed.json"
+
+
+def run_experiment(
+    spec: ExperimentSpec,
+    store: RunStore,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    observer: Observer | None = None,
+) -> Run:
+    """The run of ``spec`` in ``store``, finished.
+
+    A finished run of an equal spec is returned as it is, unless ``force``. With ``resume`` an
+    unfinished one goes on: steps whose results are there are kept, and the step that was
+    interrupted goes on at its last finished chunk.
+
+    Raises:
+        SpecError: an analysis or a parameter that does not exist. Nothing has been loaded yet.
+        StoreError: an unfinished run of this spec is there and ``resume`` is false, or the folder
+            cannot be written.
+        MechbenchError: whatever the model, the task or an analysis raises; the run is then kept
+            with the status "failed" and the message.
+        KeyboardInterrupt: the run is kept with the status "interrupted".
+    """
+    steps = checked_steps(spec)
+    check_params(spec.task.name, list(spec.task.options()))
+    run = _claim(spec, store, resume=resume, force=force)
+    if run.status == "finished":
+        return run
+    try:
+        run.set_status("running")
+        _work(spec, steps, run, observer or Observer())
+        run.set_status("finished")
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        raise
+    except Exception as error:
+        run.set_status("failed", message=f"{type(error).__name__}: {error}")
+        raise
+    return run
+
+
+def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) -> Run:
+    found = None if force else store.find(spec.canonical())
+    if found is None:
+        return store.create(spec.canonical(), name=spec.name)
+    if found.status != "finished" and not resume:
+        raise StoreError(
+            f"{str(found.path)!r} holds an unfinished run of this spec ({found.status}): add "
+            "--resume to go on with it, or --force to start a new one."
+        )
+    return found
+
+
+def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
+    done = {step.id for step in steps if run.has_result(step.id)}
+    context = _Context(spec) if len(done) < len(steps) or spec.measure_speed else None
+    for number, step in enumerate(steps, 1):
+        if step.id in done:
+            observer.step_kept(step.id)
+            continue
+        assert context is not None
+        observer.step_started(step.id, number, len(steps))
+        run.log(f"step {step.id} ({step.part.analysis}) started")
+        start = perf_counter()
+        result = _one_step(step, context, run, observer)
+        run.save_result(step.id, result)
+        save_figure(step.part.analysis, step.id, result, run, spec)
+        seconds = perf_counter() - start
+        run.log(f"step {step.id} finished in {seconds:.1f} s")
+        observer.step_finished(step.id, seconds)
+    if spec.measure_speed and context is not None and not (run.path / SPEED_FILE).is_file():
+        speed = measure_speed(context.model, context.task(None).pairs(), context.task(None).metric())
+        write_atomically(run.path / SPEED_FILE, json.dumps(asdict(speed), indent=1) + "\n")
+
+
+def _one_step(step: Step, context: "_Context", run: Run, observer: Observer) -> Result:
+    result = step.function(
+        context.model,
+        context.task(step.part.n),
+        **step.params,
+        seed=context.spec.seed,
+        progress=lambda done, total: observer.step_advanced(step.id, done, total),
+        checkpoint=run.checkpoint_path(step.id),
+    )
+    provenance = replace(result.provenance, spec_hash=run.spec_hash)
+    return replace(result, provenance=provenance)
+
+
+class _Context:
+    """The model and the tasks of an experiment, each made once."""
+
+    def __init__(self, spec: ExperimentSpec):
+        self.spec = spec
+        part = spec.model
+        self.model = load_model(
+            part.name,
+            snapshot=part.snapshot,
+            fold_ln=part.fold_ln,
+            center_writing_weights=part.center_writing_weights,
+            center_unembed=part.center_unembed,
+            dtype=part.dtype,
+            device=spec.device,
+        )
+        self._tasks: dict[int | None, Any] = {}
+
+    def task(self, n: int | None) -> Any:
+        """The spec's task, on ``n`` prompts where given."""
+        if n not in self._tasks:
+            part = self.spec.task
+            self._tasks[n] = build_task(part.name, self.model.tokenizer, **part.options(n))
+        return self._tasks[n]
+
+
+def figure_of(analysis: str, result: Result) -> Any:
+    """The ``FigureSpec`` that an analysis' result is drawn as."""
+    module = import_module(f"mechbench.figures.{analysis}")
+    return getattr(module, f"{analysis}_figure")(result)
+
+
+def save_figure(
+    analysis: str, step: str, result: Result, run: Run, spec: ExperimentSpec
+) -> list[Path]:
+    """The files of a step's figure, in the formats that the spec asks for; SVG and HTML always."""
+    formats = sorted({*spec.outputs.formats, "html", "svg"})
+    figure = replace(figure_of(analysis, result), name=step.replace("_", "-"))
+    return export_figure(figure, run.figures_path, formats=formats, preset=spec.outputs.preset)
