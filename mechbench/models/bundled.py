@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 import torch
 
-from mechbench.errors import CheckpointError, MechbenchError, ModelNotFoundError
+from mechbench.errors import CheckpointError, MechbenchError, ModelNotFoundError, TokenizerError
 from mechbench.models.base import HookedModel
 from mechbench.models.checkpoint import (
     WeightFiles,
@@ -134,15 +134,15 @@ def own_tokenizer(folder: ModelFolder) -> Any | None:
     """The tokenizer beside the weights, or the bundled one that the config names.
 
     Raises:
-        TokenizerError: it cannot be read.
-        CheckpointError: the config names a tokenizer that does not ship with mechbench.
+        TokenizerError: it cannot be read, or the config names one that does not ship with
+            mechbench.
     """
     beside = read_tokenizer(folder.path)
     if beside is not None or folder.tokenizer is None:
         return beside
     shipped = read_tokenizer(bundled("data") / "tokenizers" / folder.tokenizer)
     if shipped is None:
-        raise CheckpointError(
+        raise TokenizerError(
             f"{folder.path / 'config.json'} names the tokenizer {folder.tokenizer!r}, which is not "
             f"in {bundled('data') / 'tokenizers'}. Put a tokenizer.json beside the weights."
         )
