@@ -40,9 +40,7 @@ def run(
     print_summary(execute(loaded, out, again=again, resume=resume, force=force))
 
 
-def execute(
-    spec: "ExperimentSpec", store: Path, *, again: str, resume: bool, force: bool
-) -> "Run":
+def execute(spec: "ExperimentSpec", store: Path, *, again: str, resume: bool, force: bool) -> "Run":
     """The finished run of a spec, with its report; ``again`` is the command that resumes it.
 
     Raises:

@@ -23,9 +23,7 @@ def apply_overrides(data: Any, overrides: Sequence[str]) -> Any:
         path, separator, text = override.partition("=")
         parts = path.strip().split(".")
         if not separator or not all(parts):
-            raise SpecError(
-                f"--set {override!r} is not of the form path=value, such as task.n=32."
-            )
+            raise SpecError(f"--set {override!r} is not of the form path=value, such as task.n=32.")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:

@@ -18,7 +18,7 @@ from mechbench.results.files import read_text, write_atomically
 from mechbench.results.store import Run
 
 REPORT_FILE = "report.html"
-_SHOWN_FILES = ("html", "pdf", "svg", "png", "json")
+_SHOWN_FILES = ("html", "pdf", "svg", "png", "csv")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _subtitle(model: str, spec: dict[str, Any], first: Result | None) -> str:
 
 
 def _figure(run: Run, step: str) -> ReportFigure | None:
-    stored = run.figures_path / f"{step}.json"
+    stored = run.figures_path / f"{step}.figure.json"
     picture = run.figures_path / f"{step}.svg"
     if not (stored.is_file() and picture.is_file()):
         return None

@@ -92,7 +92,9 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
         run.log(f"step {step.id} finished in {seconds:.1f} s")
         observer.step_finished(step.id, seconds)
     if spec.measure_speed and context is not None and not (run.path / SPEED_FILE).is_file():
-        speed = measure_speed(context.model, context.task(None).pairs(), context.task(None).metric())
+        speed = measure_speed(
+            context.model, context.task(None).pairs(), context.task(None).metric()
+        )
         write_atomically(run.path / SPEED_FILE, json.dumps(asdict(speed), indent=1) + "\n")
 
 
@@ -146,4 +148,7 @@ def save_figure(
     """The files of a step's figure, in the formats that the spec asks for; SVG and HTML always."""
     formats = sorted({*spec.outputs.formats, "html", "svg"})
     figure = replace(figure_of(analysis, result), name=step.replace("_", "-"))
-    return export_figure(figure, run.figures_path, formats=formats, preset=spec.outputs.preset)
+    preset = spec.outputs.preset
+    return export_figure(
+        figure, run.figures_path, formats=formats, preset=preset, plotly_js="directory"
+    )

@@ -70,9 +70,7 @@ def _checked_params(
     for name, value in part.params.items():
         if name not in known:
             hint = did_you_mean(name, known) if known else "It takes no parameters."
-            problems.append(
-                f"Step {part.id!r}: {part.analysis} has no parameter {name!r}. {hint}"
-            )
+            problems.append(f"Step {part.id!r}: {part.analysis} has no parameter {name!r}. {hint}")
             continue
         try:
             params[name] = _converted(value, known[name].annotation)
