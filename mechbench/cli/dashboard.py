@@ -14,11 +14,11 @@ _OPTIONS = {
     "server.fileWatcherType": "none",
     "server.maxUploadSize": "20",
     "server.maxMessageSize": "64",
-    "server.allowedHosts": "localhost,127.0.0.1",
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
 }
+_HOSTS = ("localhost", "127.0.0.1")
 
 
 def dashboard(
@@ -38,5 +38,6 @@ def streamlit_command(store: Path, port: int) -> list[str]:
 
     options = {**_OPTIONS, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in options.items()]
+    flags += [f"--server.allowedHosts={host}" for host in _HOSTS]
     app = bundled("apps") / "dashboard.py"
     return [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(store)]

@@ -10,7 +10,7 @@ from mechbench.cli.options import DEFAULT_STORE, Device, Force, Resume, Settings
 
 if TYPE_CHECKING:
     from mechbench.experiments.spec import ExperimentSpec
-    from mechbench.results.store import Run
+    from mechbench.results.run import Run
 
 
 def run(

@@ -8,12 +8,12 @@ from mechbench.experiments.published import published_section
 from mechbench.experiments.report import REPORT_FILE
 from mechbench.experiments.summary import headline, speed_line, summary_tables
 from mechbench.experiments.tables import TextTable
-from mechbench.results.store import Run
+from mechbench.results.run import Run
 
 
 def print_summary(run: Run) -> None:
     """Print what ``run`` found so far, and where its report and figures are."""
-    steps = [step["id"] for step in run.spec["steps"] if run.has_result(step["id"])]
+    steps = [step["id"] for step in run.spec["steps"] if run.has(step["id"])]
     results = {step: run.load_result(step) for step in steps}
     for table in summary_tables(results):
         print_table(table)
@@ -27,10 +27,10 @@ def print_summary(run: Run) -> None:
     for line in published.untested:
         stdout.print(escape(line))
     stdout.print()
-    _print_path("status", run.status)
+    _print_path("status", run.status().state)
     if (run.path / REPORT_FILE).is_file():
         _print_path("report", str(run.path / REPORT_FILE))
-    _print_path("figures", str(run.figures_path))
+    _print_path("figures", str(run.figures))
 
 
 def print_table(table: TextTable) -> None:

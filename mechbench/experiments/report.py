@@ -15,7 +15,7 @@ from mechbench.experiments.tables import TextTable
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.base import Provenance, Result
 from mechbench.results.files import read_text, write_atomically
-from mechbench.results.store import Run
+from mechbench.results.run import Run
 
 REPORT_FILE = "report.html"
 _SHOWN_FILES = ("html", "pdf", "svg", "png", "csv")
@@ -48,7 +48,7 @@ def write_report(run: Run) -> Path:
 
 def _page(run: Run) -> dict[str, Any]:
     spec = run.spec
-    steps = [s["id"] for s in spec["steps"] if run.has_result(s["id"])]
+    steps = [s["id"] for s in spec["steps"] if run.has(s["id"])]
     results = {step: run.load_result(step) for step in steps}
     first = next(iter(results.values()), None)
     model = first.provenance.model if first else spec["model"]["name"]
@@ -57,7 +57,7 @@ def _page(run: Run) -> dict[str, Any]:
     return {
         "title": spec["title"] or spec["name"],
         "subtitle": _subtitle(model, spec, first),
-        "status": run.status,
+        "status": run.status().state,
         "model": model,
         "headline": [*headline(results), *([speed] if speed else [])],
         "tables": summary_tables(results),
@@ -78,13 +78,13 @@ def _subtitle(model: str, spec: dict[str, Any], first: Result | None) -> str:
 
 
 def _figure(run: Run, step: str) -> ReportFigure | None:
-    stored = run.figures_path / f"{step}.figure.json"
-    picture = run.figures_path / f"{step}.svg"
+    stored = run.figures / f"{step}.figure.json"
+    picture = run.figures / f"{step}.svg"
     if not (stored.is_file() and picture.is_file()):
         return None
     figure = FigureSpec.from_json(read_text(stored, "figure"))
     data = b64encode(picture.read_bytes()).decode("ascii")
-    beside = [run.figures_path / f"{step}.{kind}" for kind in _SHOWN_FILES]
+    beside = [run.figures / f"{step}.{kind}" for kind in _SHOWN_FILES]
     shown = [(p.suffix[1:].upper(), p.relative_to(run.path).as_posix()) for p in beside]
     return ReportFigure(
         step=step,
@@ -96,7 +96,7 @@ def _figure(run: Run, step: str) -> ReportFigure | None:
 
 
 def _provenance(provenance: Provenance | None, run: Run) -> TextTable:
-    rows = [("run", run.path.name), ("spec hash", run.spec_hash), ("status", run.status)]
+    rows = [("run", run.path.name), ("spec hash", run.spec_hash), ("status", run.status().state)]
     if provenance is not None:
         versions = ", ".join(f"{k} {v}" for k, v in provenance.versions.items())
         rows += [

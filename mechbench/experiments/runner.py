@@ -1,25 +1,30 @@
 """Run an experiment: each step's result and figure are saved as soon as they exist."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 from typing import Any
+
+from psutil import pid_exists
 
 from mechbench.errors import StoreError
 from mechbench.experiments.observer import Observer
 from mechbench.experiments.spec import ExperimentSpec
-from mechbench.experiments.speed import measure_speed
+from mechbench.experiments.speed import SPEED_FILE, measure_speed
 from mechbench.experiments.steps import Step, checked_steps
 from mechbench.figures.export import export_figure
 from mechbench.models.loading import load_model
 from mechbench.results.base import Result
 from mechbench.results.files import write_atomically
-from mechbench.results.store import Run, RunStore
+from mechbench.results.run import Run
+from mechbench.results.store import RunStore
 from mechbench.tasks.registry import build_task, check_params
 
-SPEED_FILE = "speed.json"
+FINISHED = "finished"
 
 
 def run_experiment(
@@ -47,54 +52,73 @@ def run_experiment(
     steps = checked_steps(spec)
     check_params(spec.task.name, list(spec.task.options()))
     run = _claim(spec, store, resume=resume, force=force)
-    if run.status == "finished":
+    if run.status().state == FINISHED:
         return run
     try:
-        run.set_status("running")
         _work(spec, steps, run, observer or Observer())
-        run.set_status("finished")
+        run.set_status(FINISHED)
     except KeyboardInterrupt:
         run.set_status("interrupted")
         raise
     except Exception as error:
-        run.set_status("failed", message=f"{type(error).__name__}: {error}")
+        run.set_status("failed", error=f"{type(error).__name__}: {error}")
         raise
     return run
 
 
 def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) -> Run:
-    found = None if force else store.find(spec.canonical())
+    """The run to work in, new or unfinished; or the finished one."""
+    digest = spec.digest()
+    if (store.root / "spec.json").is_file():
+        if not resume:
+            raise StoreError(
+                f"{str(store.root)!r} is the folder of one run: give the folder that holds the "
+                "runs, or add --resume to go on with that run."
+            )
+        return RunStore(store.root.parent).resume(store.root, spec.canonical(), spec_hash=digest)
+    found = None if force else store.find(digest)
     if found is None:
-        return store.create(spec.canonical(), name=spec.name)
-    if found.status != "finished" and not resume:
+        return store.create(spec.canonical(), spec_hash=digest, slug=spec.name)
+    status = found.status()
+    if status.state == FINISHED:
+        return found
+    if status.state == "running" and status.pid != os.getpid() and pid_exists(status.pid):
         raise StoreError(
-            f"{str(found.path)!r} holds an unfinished run of this spec ({found.status}): add "
+            f"{str(found.path)!r} is being run by process {status.pid}: wait for it, or add "
+            "--force to start another run of the same spec."
+        )
+    if not resume:
+        raise StoreError(
+            f"{str(found.path)!r} holds an unfinished run of this spec ({status.state}): add "
             "--resume to go on with it, or --force to start a new one."
         )
-    return found
+    return store.resume(found.path, spec.canonical(), spec_hash=digest)
 
 
 def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
-    done = {step.id for step in steps if run.has_result(step.id)}
-    context = _Context(spec) if len(done) < len(steps) or spec.measure_speed else None
+    """Do what is not done yet: steps, their figures, the speed measurement."""
+    missing = [step for step in steps if not run.has(step.id)]
+    time_it = spec.measure_speed and not (run.path / SPEED_FILE).is_file()
+    if not missing and not time_it:
+        return
+    context = _Context(spec)
     for number, step in enumerate(steps, 1):
-        if step.id in done:
+        if step not in missing:
             observer.step_kept(step.id)
             continue
-        assert context is not None
         observer.step_started(step.id, number, len(steps))
         run.log(f"step {step.id} ({step.part.analysis}) started")
         start = perf_counter()
         result = _one_step(step, context, run, observer)
         run.save_result(step.id, result)
+        rmtree(run.checkpoint_path(step.id), ignore_errors=True)
         save_figure(step.part.analysis, step.id, result, run, spec)
         seconds = perf_counter() - start
         run.log(f"step {step.id} finished in {seconds:.1f} s")
         observer.step_finished(step.id, seconds)
-    if spec.measure_speed and context is not None and not (run.path / SPEED_FILE).is_file():
-        speed = measure_speed(
-            context.model, context.task(None).pairs(), context.task(None).metric()
-        )
+    if time_it:
+        task = context.task(None)
+        speed = measure_speed(context.model, task.pairs(), task.metric())
         write_atomically(run.path / SPEED_FILE, json.dumps(asdict(speed), indent=1) + "\n")
 
 
@@ -149,6 +173,4 @@ def save_figure(
     formats = sorted({*spec.outputs.formats, "html", "svg"})
     figure = replace(figure_of(analysis, result), name=step.replace("_", "-"))
     preset = spec.outputs.preset
-    return export_figure(
-        figure, run.figures_path, formats=formats, preset=preset, plotly_js="directory"
-    )
+    return export_figure(figure, run.figures, formats=formats, preset=preset, plotly_js="directory")

@@ -10,6 +10,7 @@ from mechbench.errors import SpecError, did_you_mean
 from mechbench.experiments.overrides import apply_overrides
 from mechbench.experiments.spec_errors import describe
 from mechbench.resources import bundled
+from mechbench.results.codec import content_hash
 
 Format = Literal["html", "pdf", "svg", "png"]
 _NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
@@ -107,6 +108,11 @@ class ExperimentSpec(_Part):
     def canonical(self) -> dict[str, Any]:
         """The spec as JSON data with every default written out; equal specs give equal data."""
         return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """SHA-256 of all that can change a number: everything but the title and the outputs."""
+        kept = {k: v for k, v in self.canonical().items() if k not in ("title", "outputs")}
+        return content_hash(kept)
 
 
 def parse_spec(data: Any, *, origin: str) -> ExperimentSpec:

@@ -14,6 +14,7 @@ from mechbench.interventions.sources import FromRun
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
+SPEED_FILE = "speed.json"
 _HOOK = "blocks.{layer}.hook_resid_pre"
 
 
