@@ -10,7 +10,7 @@ Suffixes: J jobs, B prompts, N positions (slots), D d_model, A answers.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from mechbench.interventions.plan import AFTER, BETWEEN, Job
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sites import Site
 from mechbench.interventions.slots import Slots, Step, Writer
-from mechbench.models.base import check_finite
 from mechbench.models.memory import FrozenPrefix
 from mechbench.tasks.metrics import Metric
 
@@ -31,12 +30,12 @@ _TILE_POSITIONS = {"cpu": 1024, "cuda": 65536}
 class Wavefront:
     """Runs jobs of one task. See ``plan`` for what a job is."""
 
-    def __init__(self, model, runs: Runs, metric: Metric, base: Tensor):
-        self.model, self.runs, self.metric, self.base = model, runs, metric, base
+    def __init__(self, model, runs: Runs, metric: Metric):
+        self.model, self.runs, self.metric = model, runs, metric
         self.writer = Writer(runs)
         self.n_prompts = len(runs.pairs)
-        self.stop = int(metric.positions.max()) + 1
         self.answers = Slots(metric.positions)
+        self._final_name = f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"
 
     def hook_names(self, jobs: Sequence[Job]) -> list[str]:
         """What of the base run these jobs are computed from."""
@@ -54,12 +53,20 @@ class Wavefront:
                     for step in job.steps_at(job.layer)
                     if step.selection.site.name in ("z", "attn_out", "mlp_post", "mlp_out")
                 ]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([*names, self._final_name]))
+
+    @cached_property
+    def base(self) -> Tensor:
+        """The metric of the unpatched run, ``[prompt answer]``."""
+        final = self.answers.take(self.runs.base_run[self._final_name])
+        return self.metric(self.model.read_answers(final, self.metric.vocab))
 
     def run(self, jobs: Sequence[Job]) -> Tensor:
-        """The metric of jobs with one offset, sorted by flight: ``[job prompt answer]``."""
+        """The metric of jobs of the same positions, sorted by flight: ``[job prompt answer]``."""
         n_layers, d_model = self.model.cfg.n_layers, self.model.cfg.d_model
-        region = self._region(jobs[0].offset)
+        region = Slots.consecutive(
+            jobs[0].offset, jobs[0].stop, self.n_prompts, self.model.cfg.device
+        )
         like = self.model.W_E
         in_flight = sum(job.flight < n_layers for job in jobs)
         rows = like.new_empty(in_flight, self.n_prompts, len(region), d_model)
@@ -74,9 +81,6 @@ class Wavefront:
             self._enter(final[active:], jobs[active:], n_layers - 1, self.answers)
         self.writer.forget_values()
         return self._read(final, region)
-
-    def _region(self, offset: int) -> Slots:
-        return Slots.consecutive(offset, self.stop, self.n_prompts, self.model.cfg.device)
 
     def _through_block(
         self, rows: Tensor, jobs: Sequence[Job], layer: int, region: Slots, final: Tensor
@@ -248,8 +252,7 @@ class Wavefront:
         step = max(1, self._tile() // (self.n_prompts * final.shape[2]))
         values = []
         for a in range(0, len(final), step):
-            logits = self.model.unembed(self.model.ln_final(final[a : a + step]), self.metric.vocab)
-            check_finite(logits, self.model.cfg.model_name)
+            logits = self.model.read_answers(final[a : a + step], self.metric.vocab)
             values.append(self.metric(logits))
         out_of_reach = self.answers.positions < region.positions[:, :1]
         return torch.where(out_of_reach, self.base, torch.cat(values))

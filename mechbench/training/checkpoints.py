@@ -31,7 +31,8 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         write(part)
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        if part.is_file():
+            part.unlink()
         raise StoreError(
             f"Cannot write {path}: {error}. Free some space or choose another folder; what was "
             "written before is intact."

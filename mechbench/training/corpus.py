@@ -22,7 +22,7 @@ from mechbench.training.tokenizer import BOS
 MAX_LEAD = 20
 MAX_WORDS = 5
 MAX_EXTRA = 3
-EXTRA_SHARES = (0.4, 0.3, 0.2, 0.1)  # of 0, 1, 2, 3 filler words after a word
+EXTRA_SHARES = (0.55, 0.25, 0.12, 0.08)  # of 0, 1, 2, 3 filler words after a word
 N_SLOTS = MAX_LEAD + 1 + MAX_WORDS * (2 + MAX_EXTRA) + 1 + MAX_WORDS + 1
 
 _SHORTEST = 6  # tokens of the shortest segment: two repeats of a period of three
@@ -89,8 +89,9 @@ class AcronymCorpus:
     A row is filled with segments, one after another, and cut at its end. A segment is an acronym
     string with probability ``acronym_share``, else, evenly, text of a fixed bigram model over the
     filler words or a short random sequence that is repeated two or three times. An acronym string
-    has 0 to 20 filler words (bigram text), `The`, 2 to 5 words with uniform letters, each followed
-    by 0 to 3 filler words, ` (`, the letters and `)`. Source: our choice, after card A8.
+    has 0 to 20 filler words of bigram text (few more often than many), `The`, 2 to 5 words with
+    uniform letters, 0 to 3 filler words after each, ` (`, the letters and `)`. Source: our choice,
+    after card A8.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class AcronymCorpus:
         v = self.vocabulary
         letters_NW = rng.integers(26, size=(n, MAX_WORDS))
         n_words = rng.integers(2, MAX_WORDS + 1, size=n)
-        n_lead = rng.integers(MAX_LEAD + 1, size=n)
+        n_lead = ((MAX_LEAD + 1) * rng.random(n) ** 2).astype(int)
         n_extra_NW = rng.choice(MAX_EXTRA + 1, p=EXTRA_SHARES, size=(n, MAX_WORDS))
         tails_NW = v.tails[
             letters_NW, (rng.random((n, MAX_WORDS)) * v.n_tails[letters_NW]).astype(int)
@@ -168,14 +169,14 @@ class AcronymCorpus:
         return np.concatenate(ids, axis=1), np.concatenate(used, axis=1)
 
     def _bigram_text(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        length = rng.integers(8, 31, size=(n, 1))
+        length = rng.integers(6, 21, size=(n, 1))
         return self._bigram_chain(rng, n, N_SLOTS), np.arange(N_SLOTS) < length
 
     def _repeats(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         v = self.vocabulary
         pool = np.concatenate([v.fillers, v.spaced])
-        unit = pool[rng.integers(len(pool), size=(n, 10))]
-        period = rng.integers(3, 11, size=(n, 1))
+        unit = pool[rng.integers(len(pool), size=(n, 8))]
+        period = rng.integers(3, 9, size=(n, 1))
         times = rng.integers(2, 4, size=(n, 1))
         slots = np.arange(N_SLOTS)
         return np.take_along_axis(unit, slots % period, axis=1), slots < period * times

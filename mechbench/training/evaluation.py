@@ -34,7 +34,7 @@ class LetterScores:
 
 def frame_prompts(
     tokenizer: Tokenizer, n: int, seed: int = 0
-) -> tuple[Int[Tensor, "prompt 11"], Int[Tensor, "prompt 3"]]:
+) -> tuple[Int[Tensor, "prompt pos"], Int[Tensor, "prompt answer"]]:
     """Prompts ``<bos>The C1T1 C2T2 C3T3 (A1A2`` of held-out words, and their three letters.
 
     Letters are uniform and may repeat. Source: card A1.

@@ -18,12 +18,10 @@ from mechbench.models.registry import variant
 from mechbench.training import checkpoints
 from mechbench.training.corpus import AcronymCorpus
 from mechbench.training.evaluation import score_letters
+from mechbench.training.model_folder import snapshot_file, snapshot_steps, write_model
 from mechbench.training.recipe import OptimiserRecipe, Recipe
 
 OnStep = Callable[[int, int, dict[str, Any]], None]
-
-WEIGHTS = "model.safetensors"
-SNAPSHOTS = "snapshots"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class TrainedRun:
     """A finished run.
 
     Attributes:
-        folder: holds ``model.safetensors``, ``recipe.json``, ``metrics.jsonl`` and ``snapshots/``.
+        folder: a model folder (``config.json``, ``model.safetensors``, ``snapshots/``) with the
+            run's ``recipe.json``, ``metrics.jsonl`` and last checkpoint.
         model: the trained model.
         metrics: one mapping per evaluated step: ``step``, ``loss`` (mean of the steps since the
             one before, nats), ``accuracy`` and ``logit_diff`` per letter, ``seconds`` so far.
@@ -71,7 +70,7 @@ def train(
         metrics |= run.keep(metrics)
         if on_step is not None:
             on_step(run.step, recipe.steps, metrics)
-    checkpoints.save_weights(out / WEIGHTS, run.model.state_dict())
+    write_model(out, recipe, run.model)
     return TrainedRun(out, run.model, checkpoints.read_metrics(out))
 
 
@@ -80,7 +79,12 @@ def initial_model(recipe: Recipe, tokenizer: Tokenizer) -> HookedModel:
     spec = variant(recipe.model["variant"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return spec.build(recipe.model_config_for(tokenizer), recipe.name)
+        model = spec.build(recipe.model_config_for(tokenizer), recipe.name)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if _is_matrix(name):
+                parameter *= recipe.initial_scale
+    return model
 
 
 def corpus_of(recipe: Recipe, tokenizer: Tokenizer) -> AcronymCorpus:
@@ -147,7 +151,7 @@ class _Run:
         """
         recipe, step = self.recipe, self.step
         last = step == recipe.steps
-        kept = last or step in recipe.snapshots
+        kept = step in snapshot_steps(recipe)
         scores: dict[str, Any] = {}
         seconds = time.monotonic() - self.started
         if kept or step % recipe.evaluation.every == 0:
@@ -155,7 +159,7 @@ class _Run:
             line = {"step": step, **metrics, **scores, "seconds": round(seconds, 1)}
             checkpoints.append_metrics(self.out, line)
         if kept:
-            path = self.out / SNAPSHOTS / f"step-{step:06d}.safetensors"
+            path = self.out / snapshot_file(step)
             checkpoints.save_weights(path, self.model.state_dict(), torch.float16)
         if last or step % recipe.checkpoint_every == 0:
             checkpoints.save_checkpoint(self.out, self.model, self.optimiser, step, seconds)
@@ -186,7 +190,7 @@ def _optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.AdamW:
     """AdamW; weight decay on weight matrices, not on biases and norms."""
     decayed, plain = [], []
     for name, parameter in model.named_parameters():
-        (decayed if name.rsplit(".", 1)[-1].startswith("W_") else plain).append(parameter)
+        (decayed if _is_matrix(name) else plain).append(parameter)
     return torch.optim.AdamW(
         [
             {"params": decayed, "weight_decay": recipe.weight_decay},
@@ -196,3 +200,7 @@ def _optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.AdamW:
         betas=(recipe.beta_1, recipe.beta_2),
         fused=True,
     )
+
+
+def _is_matrix(parameter_name: str) -> bool:
+    return parameter_name.rsplit(".", 1)[-1].startswith("W_")

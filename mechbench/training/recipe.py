@@ -50,6 +50,8 @@ class Recipe(_Section):
 
     Attributes:
         model: ``variant`` and the fields of its config; ``d_vocab`` is the tokenizer's.
+        initial_scale: factor on the architecture's initial weight matrices; a narrow model
+            starts to attend sooner when they are larger.
         snapshots: steps whose weights are kept in half precision, besides the last.
     """
 
@@ -58,6 +60,7 @@ class Recipe(_Section):
     steps: int = Field(ge=1)
     tokenizer: str
     model: dict[str, Any]
+    initial_scale: float = Field(1.0, gt=0)
     corpus: CorpusRecipe
     optimiser: OptimiserRecipe
     evaluation: EvaluationRecipe
