@@ -239,6 +239,12 @@ class HookedModel(HookedRootModule, ABC):
         check_finite(logits, self.cfg.model_name)
         return logits
 
+    def generate(self, prompts: Any, **options: Any) -> Any:
+        """The prompts continued; see ``mechbench.models.generation.generate``."""
+        from mechbench.models.generation import generate  # which needs this module
+
+        return generate(self, prompts, **options)
+
     def check_length(self, n_tokens: int) -> None:
         """Raises TaskError where ``n_tokens`` do not fit the context."""
         if n_tokens > self.cfg.n_ctx:
