@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -23,6 +24,7 @@ class RandomDirection:
     clean: Mapping[str, Tensor]
     seed: int
     run: str = "corrupt"
+    whole: ClassVar[bool] = True
     _made: dict[str, Tensor] = field(default_factory=dict)
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:

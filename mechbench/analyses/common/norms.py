@@ -43,3 +43,24 @@ def final_scale(model, resid: Tensor) -> Tensor:
     with model.hooks(fwd_hooks=[("ln_final.hook_scale", lambda scale, hook: seen.append(scale))]):
         model.ln_final(resid)
     return seen[0]
+
+
+def letter_readout(model, ids: Tensor) -> Tensor:
+    """Directions ``[id d_model]`` whose dot product with a residual stream is each id's logit.
+
+    Undivided by the final norm, and counted from the mean logit of the vocabulary, so they are the
+    same whether or not LayerNorm was folded and the unembedding centred.
+    """
+    W_U = model.W_U.detach()
+    return readout(model, (W_U[:, ids] - W_U.mean(1, keepdim=True)).T)
+
+
+def value_output(model, layer: int, x: Tensor) -> Tensor:
+    """What each head writes if it attends to ``x [row d_model]`` alone, ``[head row d_model]``.
+
+    No biases, no division by ``ln1``.
+    """
+    attn = model.blocks[layer].attn
+    W_V = attn.W_V.repeat_interleave(model.cfg.n_heads // len(attn.W_V), dim=0)
+    read = centre_and_scale(model, model.blocks[layer].ln1, x)
+    return read @ W_V @ attn.W_O

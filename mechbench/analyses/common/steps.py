@@ -33,6 +33,12 @@ class Steps:
         file = None if self._folder is None else self._folder / f"{name}.chunks"
         return {"progress": progress, "checkpoint": file}
 
+    def advance(self) -> None:
+        """Count one cell that was done outside the engine."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._n_cells)
+
     def finish(self) -> None:
         """Count everything as done."""
         if self._progress is not None:
