@@ -4,6 +4,9 @@
 class Observer:
     """Hears of each step and ignores it; a command line overrides what it wants to show."""
 
+    def loading(self, model: str) -> None:
+        """The model is being loaded."""
+
     def step_started(self, step: str, number: int, of: int) -> None:
         """Step ``number`` of ``of`` begins."""
 

@@ -1,8 +1,7 @@
 """Run an experiment: each step's result and figure are saved as soon as they exist."""
 
-import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
@@ -14,12 +13,12 @@ from psutil import pid_exists
 from mechbench.errors import StoreError
 from mechbench.experiments.observer import Observer
 from mechbench.experiments.spec import ExperimentSpec
-from mechbench.experiments.speed import SPEED_FILE, measure_speed
+from mechbench.experiments.speed import load_speed, save_speed
+from mechbench.experiments.speed_measurement import measure_speed
 from mechbench.experiments.steps import Step, checked_steps
 from mechbench.figures.export import export_figure
 from mechbench.models.loading import load_model
 from mechbench.results.base import Result
-from mechbench.results.files import write_atomically
 from mechbench.results.run import Run
 from mechbench.results.store import RunStore
 from mechbench.tasks.registry import build_task, check_params
@@ -98,9 +97,10 @@ def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) 
 def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
     """Do what is not done yet: steps, their figures, the speed measurement."""
     missing = [step for step in steps if not run.has(step.id)]
-    time_it = spec.measure_speed and not (run.path / SPEED_FILE).is_file()
+    time_it = spec.measure_speed and load_speed(run.path) is None
     if not missing and not time_it:
         return
+    observer.loading(spec.model.name)
     context = _Context(spec)
     for number, step in enumerate(steps, 1):
         if step not in missing:
@@ -118,8 +118,7 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
         observer.step_finished(step.id, seconds)
     if time_it:
         task = context.task(None)
-        speed = measure_speed(context.model, task.pairs(), task.metric())
-        write_atomically(run.path / SPEED_FILE, json.dumps(asdict(speed), indent=1) + "\n")
+        save_speed(run.path, measure_speed(context.model, task.pairs(), task.metric()))
 
 
 def _one_step(step: Step, context: "_Context", run: Run, observer: Observer) -> Result:

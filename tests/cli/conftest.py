@@ -59,7 +59,7 @@ def tiny_folder(tmp_path):
     config = gpt2.GPT2Config(n_layers=2, n_heads=2, d_model=8, d_mlp=16, n_ctx=16, d_vocab=size)
     torch.manual_seed(0)
     model = gpt2.SPEC.build(config, "tiny")
-    state = {k: v.clone() for k, v in model.state_dict().items()}
+    state = {k: v.contiguous() for k, v in model.state_dict().items()}
     save_file(state, folder / "model.safetensors")
     described = {
         "format": 1,
