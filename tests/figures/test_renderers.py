@@ -211,7 +211,7 @@ def test_nothing_is_cut_or_overlaps(name, preset):
     figure = to_mpl(spec, preset)
     assert figure.get_figwidth() == PRESETS[preset].width_in
     with rendering():
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         page = figure.bbox.padded(1.0)
         for ax in figure.axes:
             box = ax.get_tightbbox()
@@ -288,3 +288,10 @@ def test_hover_titles_cannot_inject_placeholders():
 def test_an_unknown_preset_names_the_known_ones():
     with pytest.raises(MechbenchError, match="'colunm'.*'column'.*column, text"):
         to_mpl(heads(), "colunm")
+
+
+def test_plotly_titles_stand_above_the_legends_of_their_panels():
+    layout = to_plotly(SPECS["mixed"]()).layout
+    shifts = [a.yshift for a in layout.annotations if a.yshift is not None]
+    assert len(shifts) == 7 and shifts[0] < shifts[3] < shifts[2]
+    assert layout.legend3.yanchor == "bottom" and layout.legend3.y == layout.yaxis3.domain[1]
