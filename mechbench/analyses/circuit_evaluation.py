@@ -58,7 +58,7 @@ def circuit_evaluation(
         raise TaskError(f"n_random={n_random} and n_heads={n_heads} must be at least 1.")
     given = None if heads is None else some_heads(heads, model)
     pairs, metric = all_pairs(task, method=method, seed=seed), task.metric(against)
-    order = given or ranked_heads(model, task, seed=seed)[:n_heads]
+    order = given or ranked_heads(model, task, seed=seed, method=method)[:n_heads]
     draws = random_head_sets(all_heads(model), len(order), n_random, seed=seed)
     sizes = range(len(order) + 1)
     cells = [keep_only(model, order[:k]) for k in sizes]

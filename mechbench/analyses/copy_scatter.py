@@ -12,10 +12,10 @@ from mechbench.analyses.common.attention import head_activations, pattern_name, 
 from mechbench.analyses.common.estimates import estimate_of, labelled
 from mechbench.analyses.common.frame import answer_labels, check_size
 from mechbench.analyses.common.heads import Head, head_labels
-from mechbench.analyses.common.norms import letter_readout, require_layer_norm
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.selection import given_or_strongest
 from mechbench.analyses.common.steps import Progress, Steps
+from mechbench.analyses.common.weights import letter_readout, require_layer_norm
 from mechbench.results.copy_scatter import CopyScatter
 from mechbench.shapes import ANSWER, HEAD, PROMPT
 from mechbench.tasks.acronym_task import AcronymTask

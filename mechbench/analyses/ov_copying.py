@@ -11,10 +11,10 @@ from torch import Tensor
 from mechbench.analyses.common.controls import random_head_sets
 from mechbench.analyses.common.estimates import estimate, labelled
 from mechbench.analyses.common.heads import all_heads, head_labels
-from mechbench.analyses.common.norms import letter_readout, require_layer_norm, value_output
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.selection import given_or_strongest
 from mechbench.analyses.common.steps import Progress, Steps
+from mechbench.analyses.common.weights import diagonal_hits, ov_blocks, require_layer_norm
 from mechbench.results.ov_copying import TOGETHER, OVCopying
 from mechbench.shapes import HEAD, LAYER
 from mechbench.tasks.acronym_task import AcronymTask
@@ -62,13 +62,14 @@ def ov_copying(
     names = [*head_labels(chosen), TOGETHER]
     letters = list(ascii_uppercase)
     hits = labelled(
-        _hits(members).long(),
+        diagonal_hits(members).long(),
         {**kinds, "member": names, "letter_from": letters},
         units="1",
         meaning="diagonal is the largest of its row",
     )
     sets = random_head_sets(all_heads(model), len(chosen), n_random, seed=seed)
-    random = [_hits(sum(every[:, :, l, h] for l, h in heads_)).double().mean(-1) for heads_ in sets]
+    summed = [torch.stack([every[:, :, *head] for head in drawn]).sum(0) for drawn in sets]
+    random = [diagonal_hits(blocks).double().mean(-1) for blocks in summed]
     heads_axis = {LAYER: range(model.cfg.n_layers), HEAD: range(model.cfg.n_heads)}
     steps.finish()
     return OVCopying(
@@ -84,7 +85,7 @@ def ov_copying(
         hits=hits,
         score=estimate(hits, seed=seed, dim="letter_from"),
         head_scores=labelled(
-            _hits(every).double().mean(-1),
+            diagonal_hits(every).double().mean(-1),
             {**kinds, **heads_axis},
             units="share of rows",
             meaning="diagonal score of every head",
@@ -100,20 +101,7 @@ def ov_copying(
 
 
 def _blocks(model, task: AcronymTask, mlp0: bool) -> Tensor:
-    """``[source target layer head from to]`` in float64."""
-    device = model.cfg.device
-    kinds = [task.capitals.to(device), task.spaced_capitals.to(device)]
-    ids = torch.cat(kinds)
-    x = model.W_E[ids]
-    if mlp0:
-        x = model.blocks[0].to_post(x[None])[0]
-    directions = letter_readout(model, ids).T
-    layers = [value_output(model, layer, x) @ directions for layer in range(model.cfg.n_layers)]
-    blocks = torch.stack(layers).double().cpu()
-    blocks = blocks.unflatten(-1, (2, 26)).unflatten(2, (2, 26))
+    """``[source target layer head from to]``."""
+    ids = torch.cat([task.capitals, task.spaced_capitals])
+    blocks = ov_blocks(model, ids, ids, mlp0=mlp0).unflatten(-1, (2, 26)).unflatten(2, (2, 26))
     return blocks.permute(2, 4, 0, 1, 3, 5)
-
-
-def _hits(blocks: Tensor) -> Tensor:
-    """Whether each row's largest entry is on the diagonal, ``[... from]``."""
-    return blocks.argmax(-1) == torch.arange(26)

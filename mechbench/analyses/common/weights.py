@@ -1,4 +1,4 @@
-"""LayerNorm without its division: the linear part that weight products can go through."""
+"""Products of weights restricted to letters, with LayerNorm as a linear map (no division)."""
 
 import torch
 from torch import Tensor
@@ -64,3 +64,28 @@ def value_output(model, layer: int, x: Tensor) -> Tensor:
     W_V = attn.W_V.repeat_interleave(model.cfg.n_heads // len(attn.W_V), dim=0)
     read = centre_and_scale(model, model.blocks[layer].ln1, x)
     return read @ W_V @ attn.W_O
+
+
+@torch.inference_mode()
+def ov_blocks(model, source: Tensor, target: Tensor, *, mlp0: bool) -> Tensor:
+    """``[layer head source target]``: the logit of each target that attending to a source writes.
+
+    W_E W_V W_O W_U without biases and divisions, in float64. With ``mlp0`` the embedding passes the
+    first block's MLP, without attention and positions.
+    """
+    x = model.W_E[source.to(model.cfg.device)]
+    if mlp0:
+        x = model.blocks[0].to_post(x[None])[0]
+    directions = letter_readout(model, target.to(model.cfg.device)).T
+    layers = [value_output(model, layer, x) @ directions for layer in range(model.cfg.n_layers)]
+    return torch.stack(layers).double().cpu()
+
+
+def diagonal_hits(blocks: Tensor) -> Tensor:
+    """Whether the diagonal is the largest entry of each row, ``[... row]``."""
+    return blocks.argmax(-1) == torch.arange(blocks.shape[-2])
+
+
+def letter_scores(model, source: Tensor, target: Tensor, *, mlp0: bool) -> Tensor:
+    """Share of the letters that each head copies, ``[layer head]``."""
+    return diagonal_hits(ov_blocks(model, source, target, mlp0=mlp0)).double().mean(-1)
