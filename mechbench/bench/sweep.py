@@ -1,14 +1,16 @@
 """``mechbench bench sweep``: the planner against a plain loop and TransformerLens' patching.
 
 All on one randomly initialised model of GPT-2 small's shape. The planner runs whole sweeps; the
-two slow ways are timed on cells spread over layers, heads and positions, half of them before the
+two slow ways are timed on cells drawn at random (and listed), half of them before the
 planner and half after it, and scaled to the number of cells.
 """
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
+from io import StringIO
 
 import pandas as pd
 import torch
@@ -141,8 +143,8 @@ def _forward_ratios(model, hugging_face, pairs: PromptPairs, rounds: int, say) -
 def _compare(model, pairs: PromptPairs, case: Case, n_sampled: int, say) -> dict:
     metric = logit_difference(pairs, torch.full((len(pairs), 1, 1), 2000))
     cells = _all_cells(model, pairs, case)
-    stride = max(1, len(cells) // n_sampled)
-    sample = cells[stride // 2 :: stride][:n_sampled]
+    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(2))
+    sample = [cells[i] for i in sorted(order[:n_sampled].tolist())]
     halves = sample[::2], sample[1::2]
     ways = {
         "plain loop": partial(_plain_loop, model, pairs, metric, case),
@@ -217,8 +219,8 @@ def _transformer_lens(model, pairs, metric: Metric, case: Case, cells) -> tuple[
         at_answers = torch.take_along_dim(logits, metric.positions[..., None], dim=1)
         return metric(at_answers[..., metric.vocab]).mean()
 
-    with measured() as work:
+    with measured() as work, redirect_stderr(StringIO()):  # its progress bar
         values = patching.generic_activation_patch(
-            model, pairs.clean, corrupt, read, case.setter, case.site, index_df=frame, verbose=False
+            model, pairs.clean, corrupt, read, case.setter, case.site, index_df=frame
         )
     return values, work.seconds, work.peak_bytes
