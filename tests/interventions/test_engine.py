@@ -266,6 +266,11 @@ def test_checkpoint_of_other_work_is_refused(tmp_path):
     run_patches(MODEL, pairs, [(Patch(Site("z", 0)),)], metric, checkpoint=path)
     with pytest.raises(StoreError, match="other work"):
         run_patches(MODEL, pairs, [(Patch(Site("z", 1)),)], metric, checkpoint=path)
+    path.unlink()
+    given = [(Patch(Site("z", 0), Value(torch.full((4, 10, 4, 8), x))),) for x in (1.0, 2.0)]
+    run_patches(MODEL, pairs, [given[0]], metric, checkpoint=path)
+    with pytest.raises(StoreError, match="other work"):
+        run_patches(MODEL, pairs, [given[1]], metric, checkpoint=path)
     path.write_bytes(b"not an archive")
     with pytest.raises(StoreError, match="cannot be read"):
         run_patches(MODEL, pairs, [(Patch(Site("z", 0)),)], metric, checkpoint=path)
