@@ -295,3 +295,13 @@ def test_plotly_titles_stand_above_the_legends_of_their_panels():
     shifts = [a.yshift for a in layout.annotations if a.yshift is not None]
     assert len(shifts) == 7 and shifts[0] < shifts[3] < shifts[2]
     assert layout.legend3.yanchor == "bottom" and layout.legend3.y == layout.yaxis3.domain[1]
+
+
+def test_very_many_cells_are_drawn_as_one_image():
+    def rasterised(side: int) -> bool:
+        labels = tuple(map(str, range(side)))
+        panel = Heatmap(values=np.zeros((side, side)), rows=labels, cols=labels)
+        figure = to_mpl(FigureSpec(name="many", title="", caption="", panels=(panel,)))
+        return bool(_mesh(figure).get_rasterized())
+
+    assert not rasterised(100) and rasterised(230)
