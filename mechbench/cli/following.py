@@ -37,3 +37,6 @@ class BarObserver(Observer):
 
     def step_kept(self, step: str) -> None:
         say(f"{step}: kept from before")
+
+    def step_left_out(self, step: str, reason: str) -> None:
+        say(f"{step}: left out, {reason}")

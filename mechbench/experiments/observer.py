@@ -18,3 +18,6 @@ class Observer:
 
     def step_kept(self, step: str) -> None:
         """The step was done in an earlier run of this folder."""
+
+    def step_left_out(self, step: str, reason: str) -> None:
+        """The step does not apply to this model."""

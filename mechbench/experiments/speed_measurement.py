@@ -10,7 +10,6 @@ from mechbench.experiments.speed import Speed
 from mechbench.interventions.engine import run_patches
 from mechbench.interventions.patches import Patch
 from mechbench.interventions.sites import Site
-from mechbench.interventions.sources import FromRun
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
@@ -29,7 +28,7 @@ def measure_speed(model, pairs: PromptPairs, metric: Metric, *, repeats: int = 3
         for position in range(pairs.n_positions)
     ]
     pairs, metric = pairs.to(model.cfg.device), metric.to(model.cfg.device)
-    patches = [(Patch(Site("resid_pre", la, position=p), FromRun("corrupt")),) for la, p in cells]
+    patches = [(Patch(Site("resid_pre", layer, position=p)),) for layer, p in cells]
     planner_s = plain_s = float("inf")
     planned = plain = torch.empty(0)
     for _ in range(repeats):

@@ -4,7 +4,7 @@ import pytest
 
 from mechbench.errors import SpecError
 from mechbench.experiments.spec import parse_spec
-from mechbench.experiments.steps import checked_steps
+from mechbench.experiments.steps import Reference, checked_steps
 
 
 def steps(*parts):
@@ -32,3 +32,24 @@ def test_every_problem_is_in_one_message():
         "no parameter 'progress'",
     ):
         assert part in str(caught.value)
+
+
+def test_a_value_can_be_what_an_earlier_step_finds():
+    _, step = steps(
+        {"analysis": "circuit_search"},
+        {"analysis": "ov_copying", "params": {"heads": "@circuit-search.heads"}},
+    )
+    assert step.params["heads"] == Reference("circuit-search", "heads")
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [("@circuit-serch.heads", "Did you mean 'circuit-search'"), ("@ov-copying", "no earlier step")],
+)
+def test_a_reference_to_no_earlier_step_is_an_error(reference, message):
+    with pytest.raises(SpecError) as caught:
+        steps(
+            {"analysis": "circuit_search"},
+            {"analysis": "ov_copying", "params": {"heads": reference}},
+        )
+    assert message in str(caught.value)
