@@ -98,7 +98,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             "torch transformers transformer_lens xarray plotly matplotlib pydantic",
         ),
         ("import mechbench.experiments.spec", "torch transformers transformer_lens xarray"),
-        ("import mechbench.results.store, mechbench.results.io", "torch transformers plotly"),
+        ("import mechbench.cli.summary, mechbench.experiments.saved", "torch transformers plotly"),
         (
             "import pkgutil, importlib, mechbench.figures as f\n"
             "for m in pkgutil.walk_packages(f.__path__, 'mechbench.figures.'):\n"

@@ -1,5 +1,6 @@
 """``mechbench dashboard``."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,11 @@ def dashboard(
     from mechbench.cli.console import say
 
     say(f"Runs of {store}: http://127.0.0.1:{port} (Ctrl-C stops it)")
-    raise typer.Exit(subprocess.call(streamlit_command(store, port)))
+    environment = {**os.environ, "MECHBENCH_STORE": str(store)}
+    raise typer.Exit(subprocess.call(streamlit_command(port), env=environment))
 
 
-def streamlit_command(store: Path, port: int) -> list[str]:
+def streamlit_command(port: int) -> list[str]:
     """The command that serves the dashboard."""
     from mechbench.resources import bundled
 
@@ -40,4 +42,4 @@ def streamlit_command(store: Path, port: int) -> list[str]:
     flags = [f"--{name}={value}" for name, value in options.items()]
     flags += [f"--server.allowedHosts={host}" for host in _HOSTS]
     app = bundled("apps") / "dashboard.py"
-    return [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(store)]
+    return [sys.executable, "-m", "streamlit", "run", str(app), *flags]

@@ -23,12 +23,12 @@ def export(
 ) -> None:
     """Draw the figures of a run again, as files for a paper."""
     from mechbench.cli.console import stdout
+    from mechbench.experiments.saved import find_run, saved_figures
     from mechbench.figures.export import export_figure
-    from mechbench.results.store import RunStore
 
-    opened = RunStore(store).open(run)
-    folder = out or opened.figures_path / preset
+    opened = find_run(run, store)
+    folder = out or opened.figures / preset
     formats = [name.strip() for name in format_.split(",")]
-    for figure in opened.figures():
+    for figure in saved_figures(opened).values():
         for path in export_figure(figure, folder, formats=formats, preset=preset):
             stdout.print(str(path), markup=False, soft_wrap=True)

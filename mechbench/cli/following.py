@@ -9,7 +9,7 @@ from mechbench.experiments.observer import Observer
 class BarObserver(Observer):
     """A bar with the time left for the step at work, and a line for each one that is done.
 
-    ``worked`` says whether any step had to be run.
+    ``worked`` says whether anything had to be run.
     """
 
     def __init__(self, bars: Bars):
@@ -18,8 +18,11 @@ class BarObserver(Observer):
         self._place = ""
         self.worked = False
 
-    def step_started(self, step: str, number: int, of: int) -> None:
+    def loading(self, model: str) -> None:
         self.worked = True
+        say(f"Loading {model} ...")
+
+    def step_started(self, step: str, number: int, of: int) -> None:
         self._place = f"{number}/{of}"
         self._bar = self._bars.add(f"{self._place} {step}")
 
@@ -34,3 +37,6 @@ class BarObserver(Observer):
 
     def step_kept(self, step: str) -> None:
         say(f"{step}: kept from before")
+
+    def step_left_out(self, step: str, reason: str) -> None:
+        say(f"{step}: left out, {reason}")

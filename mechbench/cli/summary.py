@@ -6,20 +6,21 @@ from rich.table import Table
 from mechbench.cli.console import stdout
 from mechbench.experiments.published import published_section
 from mechbench.experiments.report import REPORT_FILE
-from mechbench.experiments.summary import headline, speed_line, summary_tables
+from mechbench.experiments.saved import saved_results
+from mechbench.experiments.speed import load_speed
+from mechbench.experiments.summary import headline, summary_tables
 from mechbench.experiments.tables import TextTable
 from mechbench.results.run import Run
 
 
 def print_summary(run: Run) -> None:
     """Print what ``run`` found so far, and where its report and figures are."""
-    steps = [step["id"] for step in run.spec["steps"] if run.has(step["id"])]
-    results = {step: run.load_result(step) for step in steps}
+    results = saved_results(run)
     for table in summary_tables(results):
         print_table(table)
-    for line in [*headline(results), speed_line(run.path)]:
-        if line:
-            stdout.print(escape(line))
+    speed = load_speed(run.path)
+    for line in [*headline(results), *([speed.sentence] if speed else [])]:
+        stdout.print(escape(line))
     model = run.spec["model"]["name"]
     published = published_section(model, results)
     for table in published.tables:

@@ -4,6 +4,9 @@
 class Observer:
     """Hears of each step and ignores it; a command line overrides what it wants to show."""
 
+    def loading(self, model: str) -> None:
+        """The model is being loaded."""
+
     def step_started(self, step: str, number: int, of: int) -> None:
         """Step ``number`` of ``of`` begins."""
 
@@ -15,3 +18,6 @@ class Observer:
 
     def step_kept(self, step: str) -> None:
         """The step was done in an earlier run of this folder."""
+
+    def step_left_out(self, step: str, reason: str) -> None:
+        """The step does not apply to this model."""

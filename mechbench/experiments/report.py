@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from mechbench.experiments.published import published_section
-from mechbench.experiments.summary import headline, speed_line, summary_tables
+from mechbench.experiments.saved import saved_figures, saved_results
+from mechbench.experiments.speed import load_speed
+from mechbench.experiments.summary import headline, summary_tables
 from mechbench.experiments.tables import TextTable
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.base import Provenance, Result
-from mechbench.results.files import read_text, write_atomically
+from mechbench.results.files import write_atomically
 from mechbench.results.run import Run
 
 REPORT_FILE = "report.html"
@@ -48,27 +49,25 @@ def write_report(run: Run) -> Path:
 
 def _page(run: Run) -> dict[str, Any]:
     spec = run.spec
-    steps = [s["id"] for s in spec["steps"] if run.has(s["id"])]
-    results = {step: run.load_result(step) for step in steps}
+    results = saved_results(run)
     first = next(iter(results.values()), None)
     model = first.provenance.model if first else spec["model"]["name"]
     published = published_section(model, results)
-    speed = speed_line(run.path)
+    speed = load_speed(run.path)
     return {
         "title": spec["title"] or spec["name"],
         "subtitle": _subtitle(model, spec, first),
         "status": run.status().state,
         "model": model,
-        "headline": [*headline(results), *([speed] if speed else [])],
+        "headline": [*headline(results), *([speed.sentence] if speed else [])],
         "tables": summary_tables(results),
         "published_text": published.text,
         "published_tables": published.tables,
         "untested": published.untested,
-        "figures": [f for step in steps if (f := _figure(run, step)) is not None],
+        "figures": [_figure(run, step, figure) for step, figure in saved_figures(run).items()],
         "provenance": _provenance(first.provenance if first else None, run),
         "steps": _steps(spec, results),
         "command": f"mechbench run {run.path.name}/spec.yaml",
-        "Markup": Markup,
     }
 
 
@@ -77,20 +76,15 @@ def _subtitle(model: str, spec: dict[str, Any], first: Result | None) -> str:
     return f"Model {model}, task {spec['task']['name']}{prompts}, seed {spec['seed']}."
 
 
-def _figure(run: Run, step: str) -> ReportFigure | None:
-    stored = run.figures / f"{step}.figure.json"
-    picture = run.figures / f"{step}.svg"
-    if not (stored.is_file() and picture.is_file()):
-        return None
-    figure = FigureSpec.from_json(read_text(stored, "figure"))
-    data = b64encode(picture.read_bytes()).decode("ascii")
+def _figure(run: Run, step: str, figure: FigureSpec) -> ReportFigure:
+    picture = b64encode((run.figures / f"{step}.svg").read_bytes()).decode("ascii")
     beside = [run.figures / f"{step}.{kind}" for kind in _SHOWN_FILES]
     shown = [(p.suffix[1:].upper(), p.relative_to(run.path).as_posix()) for p in beside]
     return ReportFigure(
         step=step,
         title=figure.title,
         caption=figure.caption,
-        image=f"data:image/svg+xml;base64,{data}",
+        image=f"data:image/svg+xml;base64,{picture}",
         files=tuple(f for f, path in zip(shown, beside, strict=True) if path.is_file()),
     )
 

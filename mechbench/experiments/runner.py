@@ -1,8 +1,8 @@
 """Run an experiment: each step's result and figure are saved as soon as they exist."""
 
-import json
 import os
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
@@ -14,12 +14,13 @@ from psutil import pid_exists
 from mechbench.errors import StoreError
 from mechbench.experiments.observer import Observer
 from mechbench.experiments.spec import ExperimentSpec
-from mechbench.experiments.speed import SPEED_FILE, measure_speed
-from mechbench.experiments.steps import Step, checked_steps
+from mechbench.experiments.speed import load_speed, save_speed
+from mechbench.experiments.speed_measurement import measure_speed
+from mechbench.experiments.steps import Reference, Step, checked_steps
 from mechbench.figures.export import export_figure
+from mechbench.models.bundled import bundled_models
 from mechbench.models.loading import load_model
 from mechbench.results.base import Result
-from mechbench.results.files import write_atomically
 from mechbench.results.run import Run
 from mechbench.results.store import RunStore
 from mechbench.tasks.registry import build_task, check_params
@@ -97,16 +98,18 @@ def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) 
 
 def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
     """Do what is not done yet: steps, their figures, the speed measurement."""
-    missing = [step for step in steps if not run.has(step.id)]
-    time_it = spec.measure_speed and not (run.path / SPEED_FILE).is_file()
+    fitting = [step for step in steps if _fits(step, spec.model.name, observer)]
+    missing = [step for step in fitting if not run.has(step.id)]
+    time_it = spec.measure_speed and load_speed(run.path) is None
     if not missing and not time_it:
         return
+    observer.loading(spec.model.name)
     context = _Context(spec)
-    for number, step in enumerate(steps, 1):
+    for number, step in enumerate(fitting, 1):
         if step not in missing:
             observer.step_kept(step.id)
             continue
-        observer.step_started(step.id, number, len(steps))
+        observer.step_started(step.id, number, len(fitting))
         run.log(f"step {step.id} ({step.part.analysis}) started")
         start = perf_counter()
         result = _one_step(step, context, run, observer)
@@ -118,21 +121,36 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
         observer.step_finished(step.id, seconds)
     if time_it:
         task = context.task(None)
-        speed = measure_speed(context.model, task.pairs(), task.metric())
-        write_atomically(run.path / SPEED_FILE, json.dumps(asdict(speed), indent=1) + "\n")
+        save_speed(run.path, measure_speed(context.model, task.pairs(), task.metric()))
+
+
+def _fits(step: Step, model: str, observer: Observer) -> bool:
+    if step.part.needs != "snapshots":
+        return True
+    if any(found.name == model and found.snapshots for found in bundled_models()):
+        return True
+    observer.step_left_out(step.id, f"{model} ships no training snapshots")
+    return False
 
 
 def _one_step(step: Step, context: "_Context", run: Run, observer: Observer) -> Result:
     result = step.function(
         context.model,
         context.task(step.part.n),
-        **step.params,
+        **_looked_up(step.params, run),
         seed=context.spec.seed,
         progress=lambda done, total: observer.step_advanced(step.id, done, total),
         checkpoint=run.checkpoint_path(step.id),
     )
     provenance = replace(result.provenance, spec_hash=run.spec_hash)
     return replace(result, provenance=provenance)
+
+
+def _looked_up(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    return {
+        name: value.look_up(run.load_result) if isinstance(value, Reference) else value
+        for name, value in params.items()
+    }
 
 
 class _Context:

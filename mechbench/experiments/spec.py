@@ -55,12 +55,15 @@ class TaskPart(_Part):
 class StepPart(_Part):
     """One analysis. ``id`` names its result and its figure; it defaults to the analysis' name.
 
-    ``n`` makes the step work on another number of prompts than the experiment.
+    ``n`` makes the step work on another number of prompts than the experiment. A value of
+    ``params`` may be ``"@step"`` or ``"@step.field"``: the result of an earlier step, or a field of
+    it. A step that ``needs`` snapshots is left out where the model ships none.
     """
 
     analysis: str = Field(min_length=1)
     id: str = Field(default="", pattern=rf"{_NAME}|^$")
     n: int | None = Field(default=None, ge=1)
+    needs: Literal["snapshots"] | None = None
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -13,8 +13,35 @@ from mechbench.errors import SpecError, did_you_mean
 from mechbench.experiments.spec import ExperimentSpec, StepPart
 from mechbench.results.base import Result
 
+_REFERENCE = "@"
+
 # The runner gives these itself; a spec sets the seed once, for the whole experiment.
 _RUNNERS_OWN = frozenset({"seed", "progress", "checkpoint"})
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``"@step"`` or ``"@step.field"`` in a spec."""
+
+    step: str
+    field: str
+
+    def look_up(self, load: Callable[[str], Result]) -> Any:
+        """The result of the step, or the field of it.
+
+        Raises:
+            SpecError: the result has no such field.
+        """
+        result = load(self.step)
+        if not self.field:
+            return result
+        values = result.field_values()
+        if self.field not in values:
+            raise SpecError(
+                f"The result of step {self.step!r} has no field {self.field!r}. "
+                f"{did_you_mean(self.field, values)}"
+            )
+        return values[self.field]
 
 
 @dataclass(frozen=True)
@@ -24,7 +51,8 @@ class Step:
     Attributes:
         part: as the spec says it.
         function: the analysis.
-        params: its keyword arguments, converted to the types that it declares.
+        params: its keyword arguments, converted to the types that it declares; a ``Reference``
+            stands for what an earlier step finds.
     """
 
     part: StepPart
@@ -50,7 +78,7 @@ def checked_steps(spec: ExperimentSpec) -> list[Step]:
             problems.append(f"Step {part.id!r}: no analysis is called {part.analysis!r}. {hint}")
             continue
         function = getattr(import_module(ANALYSES[part.analysis]), part.analysis)
-        params, wrong = _checked_params(part, function)
+        params, wrong = _checked_params(part, function, [step.id for step in steps])
         problems += wrong
         steps.append(Step(part, function, params))
     if problems:
@@ -59,7 +87,7 @@ def checked_steps(spec: ExperimentSpec) -> list[Step]:
 
 
 def _checked_params(
-    part: StepPart, function: Callable[..., Result]
+    part: StepPart, function: Callable[..., Result], earlier: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
     known = {
         name: parameter
@@ -71,6 +99,15 @@ def _checked_params(
         if name not in known:
             hint = did_you_mean(name, known) if known else "It takes no parameters."
             problems.append(f"Step {part.id!r}: {part.analysis} has no parameter {name!r}. {hint}")
+            continue
+        if isinstance(value, str) and value.startswith(_REFERENCE):
+            step, _, field = value.removeprefix(_REFERENCE).partition(".")
+            if step not in earlier:
+                hint = did_you_mean(step, earlier) if earlier else "It is the first step."
+                problems.append(
+                    f"Step {part.id!r}: {name} refers to {step!r}, which is no earlier step. {hint}"
+                )
+            params[name] = Reference(step, field)
             continue
         try:
             params[name] = _converted(value, known[name].annotation)

@@ -1,12 +1,9 @@
 """The few numbers and tables that say what a run found, for the terminal and the report."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import xarray as xr
 
-from mechbench.experiments.speed import SPEED_FILE, Speed
 from mechbench.experiments.tables import TextTable
 from mechbench.results.base import Result
 from mechbench.results.circuit_search import ALL_LETTERS, DIRECT, EFFECT_WORD, CircuitSearch
@@ -24,20 +21,6 @@ def headline(results: Mapping[str, Result]) -> list[str]:
     """A sentence for each test of a circuit, with its interval and its control."""
     found = [r for r in results.values() if isinstance(r, CircuitSearch)]
     return [line for result in found for line in _tests_of(result)]
-
-
-def speed_line(folder: Path) -> str:
-    """What the sweep planner saved in this very run; empty where it was not measured."""
-    path = folder / SPEED_FILE
-    if not path.is_file():
-        return ""
-    speed = Speed(**json.loads(path.read_text(encoding="utf-8")))
-    return (
-        f"Speed, measured in this run: {speed.n_patches} patches of the residual stream on "
-        f"{speed.n_prompts} prompts took {speed.planner_s:.2f} s with the sweep planner and "
-        f"{speed.plain_s:.2f} s in a plain loop, {speed.ratio:.1f} times as long; the values "
-        f"differ by at most {speed.largest_difference:.0e} logits."
-    )
 
 
 def with_interval(estimate: xr.DataArray, digits: int = 2) -> str:

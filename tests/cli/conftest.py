@@ -1,16 +1,10 @@
-"""A tiny random acronym model on disk, specs about it, and the command line run in this process."""
-
-import json
-from dataclasses import asdict
+"""The command line run in this process, and specs for it."""
 
 import pytest
-import torch
 import yaml
-from safetensors.torch import save_file
 
 from mechbench.cli import main
-from mechbench.models.variants import gpt2
-from mechbench.resources import bundled
+from tests.small_experiment import small_spec, write_tiny_model
 
 
 @pytest.fixture
@@ -47,47 +41,16 @@ def refused(mechbench):
 
 @pytest.fixture
 def tiny_folder(tmp_path):
-    """A model folder of mechbench's own format: one random layer, the bundled tokenizer."""
-    folder = tmp_path / "tiny-model"
-    folder.mkdir()
-    tokenizer = json.loads(
-        (bundled("data") / "tokenizers" / "acronyms" / "tokenizer.json").read_text("utf-8")
-    )
-    size = len(tokenizer["model"]["vocab"]) + len(
-        {t["content"] for t in tokenizer["added_tokens"]} - set(tokenizer["model"]["vocab"])
-    )
-    config = gpt2.GPT2Config(n_layers=2, n_heads=2, d_model=8, d_mlp=16, n_ctx=16, d_vocab=size)
-    torch.manual_seed(0)
-    model = gpt2.SPEC.build(config, "tiny")
-    state = {k: v.clone() for k, v in model.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
-    described = {
-        "format": 1,
-        "variant": "gpt2",
-        "config": asdict(config),
-        "tokenizer": "acronyms",
-    }
-    (folder / "config.json").write_text(json.dumps(described))
-    return folder
+    return write_tiny_model(tmp_path / "tiny-model")
 
 
 @pytest.fixture
 def write_spec(tmp_path, tiny_folder):
-    """Writes a small spec with some changes, and gives its path."""
+    """Writes the small spec with some changes, and gives its path."""
 
     def write(**changes):
-        spec = {
-            "name": "small",
-            "model": {"name": str(tiny_folder)},
-            "task": {"name": "acronyms", "n": 4},
-            "steps": [
-                {"analysis": "residual_sweep", "params": {"control": False, "letters": [1]}},
-                {"analysis": "head_sweep", "params": {"letters": [1]}},
-            ],
-            "outputs": {"formats": ["svg"]},
-        }
         path = tmp_path / "spec.yaml"
-        path.write_text(yaml.safe_dump({**spec, **changes}))
+        path.write_text(yaml.safe_dump(small_spec(tiny_folder, **changes)))
         return path
 
     return write

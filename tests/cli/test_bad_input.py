@@ -152,15 +152,16 @@ def test_a_run_folder_of_another_spec(refused, mechbench, write_spec, tmp_path):
     store = tmp_path / "r"
     assert mechbench("run", write_spec(), "--out", store)[0] == 0
     (folder,) = (p for p in store.iterdir() if p.is_dir())
-    other = write_spec(seed=7).read_text()
-    (folder / "spec.yaml").write_text(other)
-    message = refused("show", folder)
-    assert folder.name in message
+    message = refused("run", write_spec(seed=7), "--out", folder, "--resume")
+    assert "written by another spec" in message and "seed (there 0, given 7)" in message
+    assert "folder of one run" in refused("run", write_spec(), "--out", folder)
 
 
 @pytest.mark.parametrize("words", [["show", "none"], ["export", "none"]])
 def test_a_run_that_is_not_there(refused, tmp_path, words):
-    assert "'none'" in refused(*words, "--store", tmp_path)
+    assert "There are no runs" in refused(*words, "--store", tmp_path)
+    (tmp_path / "20260101-000000-small-01234567").mkdir()
+    assert "No run 'none'" in refused(*words, "--store", tmp_path)
 
 
 def test_an_export_format_that_does_not_exist(refused, mechbench, write_spec, tmp_path):
