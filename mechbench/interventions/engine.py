@@ -1,17 +1,23 @@
-"""Run many interventions on one task with one metric."""
+"""Run many interventions on one task with one metric, exactly and without doing work twice."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 
-from mechbench.errors import TaskError
+from mechbench.errors import MemoryBudgetError, TaskError
+from mechbench.interventions.checkpoint import Checkpoint
+from mechbench.interventions.full_forward import FullForward
 from mechbench.interventions.patches import Cell
-from mechbench.interventions.receipts import Receipt
-from mechbench.interventions.reference import reference_values
+from mechbench.interventions.plan import Job, chunk, plan
+from mechbench.interventions.receipts import Fired, Receipt
 from mechbench.interventions.runs import Runs
+from mechbench.interventions.sites import Site, check_extent
+from mechbench.interventions.wavefront import Wavefront
+from mechbench.models.hooks import matching_names
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
@@ -61,17 +67,138 @@ def run_patches(
         HookNameError, UnsupportedHookError: a site that this model or task does not have.
         NumericsError: NaN or infinite logits.
         MemoryBudgetError: one cell alone does not fit in memory.
+        StoreError: the checkpoint belongs to other work.
     """
     if not cells:
         raise TaskError("No patches were given: name at least one site.")
     runs = runs or Runs(model, pairs, direction)
     metric = metric.to(model.cfg.device)
-    for cell in cells:
-        for patch in cell:
-            if patch.source.run:
-                runs.need(patch.source.run, [patch.site.hook_name])
-    base = metric(model.answer_logits(runs.base_tokens, metric.positions, metric.vocab))
-    values = reference_values(model, runs, cells, metric)
-    if progress:
-        progress(len(cells), len(cells))
-    return PatchedMetric(values.cpu(), base.cpu(), Receipt(method="reference", n_cells=len(cells)))
+    _check_sites(model, pairs, {patch.site for cell in cells for patch in cell})
+    for run in ("clean", "corrupt"):
+        patches = [patch for cell in cells for patch in cell if patch.source.run == run]
+        runs.need(run, (patch.site.hook_name for patch in patches))
+    jobs = plan(model, runs, cells, metric.positions)
+    executor = (Wavefront if model.capabilities.restart_at_layer else FullForward)(
+        model, runs, metric
+    )
+    runs.need(runs.base, executor.hook_names(jobs))
+    base = executor.base
+    work = _Work(model, executor, jobs, base.expand(len(cells), -1, -1).clone(), progress)
+    if checkpoint is not None:
+        work.resume(Checkpoint(checkpoint, model, runs, cells, metric))
+    work.run(budget_bytes or _free_bytes(model) // 4)
+    return PatchedMetric(work.values.cpu(), base.cpu(), work.receipt(runs))
+
+
+def _check_sites(model, pairs: PromptPairs, sites: set[Site]) -> None:
+    matching_names([site.hook_name for site in sites], model.hook_dict)
+    cfg = model.cfg
+    for site in sites:
+        n_heads = cfg.n_heads
+        if site.name in ("k", "v") and cfg.n_key_value_heads is not None:
+            n_heads = cfg.n_key_value_heads
+        extents = {"head": n_heads, "neuron": cfg.d_mlp, "key": pairs.n_positions}
+        check_extent(site, extents)
+
+
+class _Work:
+    """Jobs, their values so far, and the account of how they were run."""
+
+    def __init__(self, model, executor, jobs: list[Job], values: Tensor, progress):
+        self.model, self.executor, self.jobs, self.values = model, executor, jobs, values
+        self.progress = progress
+        self.checkpoint: Checkpoint | None = None
+        self.waiting = list(jobs)
+        self.n_chunks = self.halvings = 0
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        done = checkpoint.restore(self.values)
+        self.waiting = [job for job in self.jobs if job.index not in done]
+
+    def run(self, budget_bytes: int) -> None:
+        self.budget = budget_bytes
+        self._report()
+        try:
+            while self.waiting:
+                self._run_chunk(chunk(self.waiting, self._cells_per_chunk())[0])
+        finally:
+            if self.checkpoint is not None:
+                self.checkpoint.save(self.values, {j.index for j in self.jobs} - self._left())
+
+    def _run_chunk(self, jobs: list[Job]) -> None:
+        try:
+            values = self.executor.run(jobs)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(jobs) == 1:
+                raise MemoryBudgetError(
+                    "One patch alone does not fit in memory. Use fewer prompts, a shorter prompt "
+                    "or a smaller dtype."
+                ) from error
+            self.budget = min(self.budget, self._cell_bytes() * len(jobs)) // 2
+            self.halvings += 1
+            return
+        self.values[[job.index for job in jobs]] = values
+        self.waiting = self.waiting[len(jobs) :]
+        self.n_chunks += 1
+        self._report()
+        if self.checkpoint is not None and self.waiting:
+            self.checkpoint.save_sometimes(self.values, {j.index for j in self.jobs} - self._left())
+
+    def _left(self) -> set[int]:
+        return {job.index for job in self.waiting}
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(len(self.values) - len(self.waiting), len(self.values))
+
+    def _cells_per_chunk(self) -> int:
+        return max(1, self.budget // self._cell_bytes())
+
+    def _cell_bytes(self) -> int:
+        """What one cell keeps while its chunk runs; a block's own needs are bounded by its tile."""
+        cfg = self.model.cfg
+        n_prompts, n_positions = self.executor.runs.pairs.clean.shape
+        restartable = self.model.capabilities.restart_at_layer
+        width = 3 * cfg.d_model if restartable else 8 * cfg.d_model + 3 * cfg.d_mlp
+        return n_prompts * n_positions * width * self.model.W_E.element_size()
+
+    def receipt(self, runs: Runs) -> Receipt:
+        writer, restartable = self.executor.writer, isinstance(self.executor, Wavefront)
+        restarts = ("layer",) * restartable + ("position",) * any(j.offset > 0 for j in self.jobs)
+        notes = []
+        if not restartable:
+            notes.append("this model cannot be restarted at a layer: full forward passes were run")
+        elif not self.model.capabilities.restart_at_position:
+            notes.append("this model cannot be restarted at a position: all positions were run")
+        if self.halvings:
+            notes.append(f"memory ran out: the budget was halved {self.halvings} times")
+        return Receipt(
+            method="wavefront" if restartable else "full forward",
+            n_cells=len(self.values),
+            n_unchanged=len(self.values) - len(self.jobs),
+            restarts=restarts,
+            fired=tuple(
+                Fired(name, times, (float(writer.squares[name]) / times / len(runs.pairs)) ** 0.5)
+                for name, times in writer.times.items()
+            ),
+            tokens=tuple(runs.base_tokens[0].tolist()),
+            n_chunks=self.n_chunks,
+            budget_bytes=self.budget,
+            budget_halvings=self.halvings,
+            notes=tuple(notes),
+        )
+
+
+def _free_bytes(model) -> int:
+    if model.cfg.device.type == "cuda":
+        return torch.cuda.mem_get_info(model.cfg.device)[0]
+    return psutil.virtual_memory().available
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    )

@@ -30,10 +30,16 @@ def reference_values(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -
 
 def _writer(selection: Selection, source: Source, runs: Runs):
     def write(activation: Tensor, hook) -> Tensor:
-        index = selection.index()
         run = runs[source.run] if source.run else {}
+        value = source.value(selection.hook_name, activation, run)
         patched = activation.clone()
-        patched[index] = source.value(selection.hook_name, activation, run)[index]
+        for prompt in range(len(activation)):
+            index = selection.index_at(prompt, _positions(selection, prompt))[1:]
+            patched[prompt][index] = value[prompt][index]
         return patched
 
     return write
+
+
+def _positions(selection: Selection, prompt: int):
+    return slice(None) if selection.positions is None else selection.positions[prompt]

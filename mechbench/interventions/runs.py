@@ -29,6 +29,11 @@ class Runs:
         return self._caches[run]
 
     @property
+    def base_run(self) -> Mapping[str, Tensor]:
+        """The run that is patched."""
+        return self[self.base]
+
+    @property
     def base_tokens(self) -> Tensor:
         return self.tokens(self.base)
 

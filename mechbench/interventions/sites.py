@@ -90,15 +90,14 @@ class Selection:
         """The earliest position that any prompt touches."""
         return 0 if self.positions is None else int(self.positions.min())
 
-    def index(self, offset: int = 0) -> tuple:
-        """Index of the selected entries in ``[prompt, *axes]``, positions from ``offset`` on."""
-        prompts: slice | Tensor = slice(None)
-        where: slice | Tensor = slice(None)
-        if self.positions is not None:
-            prompts = torch.arange(len(self.positions), device=self.positions.device)[:, None]
-            where = self.positions - offset
+    def last_position(self, n_positions: int) -> int:
+        """The last position that any prompt touches."""
+        return n_positions - 1 if self.positions is None else int(self.positions.max())
+
+    def index_at(self, prompts: slice | Tensor, slots: slice | Tensor) -> tuple:
+        """Index of the selected part of ``[prompt, *axes]`` at these prompts and slots."""
         chosen = {
-            "pos": where,
+            "pos": slots,
             "head": _or_all(self.site.head),
             "neuron": _or_all(self.site.neuron),
             "key": _or_all(self.site.key),
@@ -108,6 +107,17 @@ class Selection:
 
 def _or_all(index: int | None) -> int | slice:
     return slice(None) if index is None else index
+
+
+def check_extent(site: Site, extents: Mapping[str, int]) -> None:
+    """Raises UnsupportedHookError where a head, neuron or key is outside the model or prompt."""
+    for axis in ("head", "neuron", "key"):
+        index = getattr(site, axis)
+        if index is not None and not 0 <= index < extents[axis]:
+            raise UnsupportedHookError(
+                f"The site {site.name!r} of layer {site.layer} has no {axis}={index}: there are "
+                f"{extents[axis]}, counted from 0."
+            )
 
 
 def select(site: Site, n_prompts: int, n_positions: int, spans: Mapping[str, Tensor]) -> Selection:

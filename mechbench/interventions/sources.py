@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -11,15 +11,20 @@ Run = Mapping[str, Tensor]  # activations of one run by hook name, each [prompt,
 
 
 class Source(Protocol):
-    """Gives the activation that a patch writes, in the shape of the whole hook point."""
+    """Gives the activation that a patch writes; only the part at the patch's site is used."""
 
     @property
     def run(self) -> str | None:
         """The run whose activations it reads: ``"clean"``, ``"corrupt"`` or None."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether ``value`` covers all positions of the prompt, or those of ``current``."""
+        ...
+
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
-        """The replacement for ``current``, ``[prompt, *axes]``; only the selected part is used."""
+        """The replacement for ``current``, ``[prompt, *axes]``."""
         ...
 
 
@@ -28,6 +33,7 @@ class FromRun:
     """The activation of the clean or the corrupted run: plain activation patching."""
 
     run: str = "corrupt"
+    whole: ClassVar[bool] = True
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         return run[hook_name]
@@ -37,7 +43,8 @@ class FromRun:
 class Zero:
     """Zeros."""
 
-    run: None = None
+    run: ClassVar[None] = None
+    whole: ClassVar[bool] = False
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         return torch.zeros_like(current)
@@ -51,6 +58,7 @@ class Mean:
     """
 
     run: str = "corrupt"
+    whole: ClassVar[bool] = True
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         return run[hook_name].mean(0, keepdim=True).expand_as(run[hook_name])
@@ -62,6 +70,7 @@ class Resample:
 
     run: str = "corrupt"
     seed: int = 0
+    whole: ClassVar[bool] = True
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         values = run[hook_name]
@@ -73,13 +82,14 @@ class Resample:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A given tensor, ``[prompt, *axes]`` of the hook point or broadcastable to it."""
+    """A given tensor, ``[prompt, *axes]`` over all positions of the prompt."""
 
     tensor: Tensor
-    run: None = None
+    run: ClassVar[None] = None
+    whole: ClassVar[bool] = True
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
-        return self.tensor.expand_as(current)
+        return self.tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +101,8 @@ class Function:
     """
 
     fn: Callable[[Tensor], Tensor]
-    run: None = None
+    run: ClassVar[None] = None
+    whole: ClassVar[bool] = False
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         return self.fn(current)

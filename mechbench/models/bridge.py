@@ -116,7 +116,7 @@ class BridgedModel(HookedModel):
         ids = tokens if isinstance(tokens, Tensor) else self.to_tokens(tokens)
         self.check_length(ids.shape[1])
         if stop_at_layer is not None:
-            return self._residual(ids, self.layer_index(stop_at_layer))
+            return self._residual(ids, self._stop(stop_at_layer))
         logits = self.bridge(ids, return_type="logits")
         if return_type is None:
             return None
