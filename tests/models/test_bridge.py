@@ -272,3 +272,30 @@ def test_a_state_space_model_says_that_it_has_no_attention_weights(tmp_path):
     transformers.MambaForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(UnsupportedHookError, match="no W_Q"):
         _ = load_model(tmp_path).W_Q
+
+
+@pytest.mark.parametrize(
+    ("switch", "name", "shape"),
+    [
+        ("use_attn_result", "blocks.1.attn.hook_result", (2, 5, 8, 64)),
+        ("use_split_qkv_input", "blocks.1.hook_q_input", (2, 5, 8, 64)),
+        ("use_split_qkv_input", "blocks.1.hook_v_input", (2, 5, 4, 64)),
+        ("use_attn_in", "blocks.1.hook_attn_in", (2, 5, 8, 64)),
+        ("use_hook_mlp_in", "blocks.1.hook_mlp_in", (2, 5, 64)),
+    ],
+)
+@torch.no_grad()
+def test_hook_points_with_a_switch(stories, switch, name, shape):
+    ours, _, _ = stories
+    tokens = torch.randint(512, (2, 5))
+    clean = ours(tokens)
+    with pytest.raises(HookNameError, match=rf"model.set_{switch}\(True\)"):
+        ours.run_with_cache(tokens, names_filter=name)
+    getattr(ours, f"set_{switch}")(True)
+    try:
+        logits, cache = ours.run_with_cache(tokens, names_filter=name)
+        changed = ours.run_with_hooks(tokens, fwd_hooks=[(name, lambda t, hook: t * 0)])
+    finally:
+        getattr(ours, f"set_{switch}")(False)
+    assert cache[name].shape == shape
+    assert (logits - clean).abs().max() < 1e-4 < (changed - clean).abs().max()
