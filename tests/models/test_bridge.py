@@ -16,8 +16,11 @@ from mechbench.errors import (
     TokenizerError,
     UnsupportedHookError,
 )
+from mechbench.interventions.sweeps import sweep
 from mechbench.models.base import HookedModel
 from mechbench.models.loading import load_model
+from mechbench.tasks.metrics import logit_difference
+from mechbench.tasks.pairs import PromptPairs
 
 SIZES = dict(
     vocab_size=64,
@@ -299,3 +302,42 @@ def test_hook_points_with_a_switch(stories, switch, name, shape):
         getattr(ours, f"set_{switch}")(False)
     assert cache[name].shape == shape
     assert (logits - clean).abs().max() < 1e-4 < (changed - clean).abs().max()
+
+
+@pytest.mark.parametrize(
+    ("site", "axis", "hook_name"),
+    [
+        ("v", "head", "blocks.2.attn.hook_v"),
+        ("z", "head", "blocks.2.attn.hook_z"),
+        ("mlp_out", "position", "blocks.2.hook_mlp_out"),
+    ],
+)
+@torch.no_grad()
+def test_a_sweep_of_a_bridged_model_equals_hooks_by_hand(stories, site, axis, hook_name):
+    ours, _, _ = stories
+    pairs = PromptPairs(
+        name="random",
+        clean=torch.randint(300, 512, (3, 6)),
+        corrupt=torch.randint(300, 512, (3, 6)),
+        answer_positions=torch.tensor([[5], [4], [5]]),
+        answers=torch.randint(300, 512, (3, 1)),
+        position_labels=tuple("012345"),
+        answer_labels=("answer",),
+    )
+    wrong = torch.randint(300, 512, (3, 1, 1))
+    swept = sweep(
+        ours, pairs, logit_difference(pairs, wrong), site=site, axes=("layer", axis)
+    ).patched
+    assert swept.sizes[axis] == {"v": 4, "z": 8, "mlp_out": 6}[site]
+    _, corrupt = ours.run_with_cache(pairs.corrupt, names_filter=hook_name)
+    axis_number = 2 if axis == "head" else 1
+
+    def put(tensor, hook):
+        tensor.select(axis_number, 1).copy_(corrupt[hook_name].select(axis_number, 1))
+
+    logits = ours.run_with_hooks(pairs.clean, fwd_hooks=[(hook_name, put)])
+    at = torch.take_along_dim(logits, pairs.answer_positions[..., None], dim=1)[:, 0]
+    expected = at.gather(1, pairs.answers) - at.gather(1, wrong[:, 0])
+    found = torch.from_numpy(swept.sel(layer=2, **{axis: 1}).values)
+    assert (found - expected).abs().max() < 1e-5
+    assert swept.std("layer").max() > 0.05
