@@ -223,10 +223,27 @@ class HookedModel(HookedRootModule, ABC):
             NumericsError: for NaN or infinite logits.
         """
         resid = self(tokens, stop_at_layer=self.cfg.n_layers)
-        resid = torch.take_along_dim(resid, positions[..., None], dim=1)
+        return self.read_answers(torch.take_along_dim(resid, positions[..., None], dim=1), vocab)
+
+    def read_answers(
+        self,
+        resid: Float[Tensor, "*batch answer d_model"],
+        vocab: Int[Tensor, " subset"] | None = None,
+    ) -> Float[Tensor, "*batch answer subset"]:
+        """Logits from the final residual stream at the answers' positions.
+
+        Raises:
+            NumericsError: for NaN or infinite logits.
+        """
         logits = self.unembed(self.ln_final(resid), vocab)
         check_finite(logits, self.cfg.model_name)
         return logits
+
+    def generate(self, prompts: Any, **options: Any) -> Any:
+        """The prompts continued; see ``mechbench.models.generation.generate``."""
+        from mechbench.models.generation import generate  # which needs this module
+
+        return generate(self, prompts, **options)
 
     def check_length(self, n_tokens: int) -> None:
         """Raises TaskError where ``n_tokens`` do not fit the context."""
