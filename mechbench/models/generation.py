@@ -14,7 +14,7 @@ from transformer_lens.hook_points import HookPoint
 
 from mechbench.errors import TaskError
 from mechbench.models.base import HookedModel, check_finite
-from mechbench.models.hooks import matching_names
+from mechbench.models.hooks import firing_names
 from mechbench.models.memory import GrowingMemory
 from mechbench.models.sampling import Draws, Sampling, choose
 
@@ -89,7 +89,7 @@ def generate(
     rows = _prompt_ids(model, prompts, prepend_bos)
     _check_lengths(model, rows, max_new_tokens)
     for name, _ in fwd_hooks:
-        matching_names(name, model.hook_dict)
+        firing_names(name, model.hook_dict, model.cfg)
     seed = int(torch.randint(2**62, ()).item()) if seed is None else seed
     draws = Draws(seed, rows)
     eos = model.tokenizer.eos_token_id if stop_at_eos and model.tokenizer is not None else None

@@ -8,6 +8,7 @@ import torch
 
 from mechbench.errors import ModelNotFoundError, SpecError, TokenizerError, did_you_mean
 from mechbench.models.base import HookedModel
+from mechbench.models.bridge import BridgedModel, load_bridged, process_bridged
 from mechbench.models.bundled import (
     bundled_models,
     is_model_folder,
@@ -18,7 +19,7 @@ from mechbench.models.bundled import (
 )
 from mechbench.models.checkpoint import open_folder, read_json
 from mechbench.models.hub import GPT2_FAMILY, download
-from mechbench.models.hugging_face import read_hugging_face
+from mechbench.models.hugging_face import format_for, read_hugging_face
 from mechbench.models.processing import Processing, process
 from mechbench.models.source import ModelSource, SourceKind
 from mechbench.models.tokenizer import read_tokenizer
@@ -74,7 +75,7 @@ def load_model(
     )
     to_dtype, to_device = _dtype(dtype), _device(device)
     found = _locate(name, revision)
-    return _read(found, snapshot, to_dtype, processing).to(to_device)
+    return _read(found, snapshot, to_dtype, to_device, processing).to(to_device)
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,13 @@ def _locate(name: str | Path, revision: str | None) -> _Found:
 
 
 def _read(
-    found: _Found, snapshot: int | None, dtype: torch.dtype, processing: Processing
+    found: _Found,
+    snapshot: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    processing: Processing,
 ) -> HookedModel:
-    """The model on the CPU, with tokenizer and source."""
+    """The model with tokenizer and source."""
     config = read_json(found.folder / "config.json")
     # Weights are rewritten in single precision at least, whatever they are kept in.
     read_as = torch.promote_types(dtype, torch.float32) if processing.steps else dtype
@@ -126,8 +131,11 @@ def _read(
     else:
         _refuse_snapshot(found, snapshot)
         files = open_folder(found.folder)
-        model = read_hugging_face(config, files, found.folder, found.name, read_as)
         tokenizer = read_tokenizer(found.folder)
+        if format_for(config.get("model_type")) is None:
+            model = load_bridged(found.folder, found.name, read_as, device, tokenizer)
+        else:
+            model = read_hugging_face(config, files, found.folder, found.name, read_as)
     _attach_tokenizer(model, tokenizer)
     model.source = ModelSource(
         name=found.name,
@@ -135,8 +143,12 @@ def _read(
         revision=found.revision,
         sha256=None if found.kind == "hub" else files.sha256(),
         snapshot=snapshot,
+        through=model.source.through,
     )
-    return process(model, processing).to(dtype) if processing.steps else model
+    if not processing.steps:
+        return model
+    processed = process_bridged if isinstance(model, BridgedModel) else process
+    return processed(model, processing).to(dtype)
 
 
 def _attach_tokenizer(model: HookedModel, tokenizer: Any | None) -> None:
