@@ -1,6 +1,7 @@
 """Every architecture that mechbench re-implements: one line each."""
 
 from mechbench.errors import ModelNotFoundError, did_you_mean
+from mechbench.models.base import HookedModel
 from mechbench.models.spec import VariantSpec
 from mechbench.models.variants import gpt2
 
@@ -18,3 +19,11 @@ def variant(name: str) -> VariantSpec:
             return spec
     known = [spec.name for spec in VARIANTS]
     raise ModelNotFoundError(f"No architecture is called {name!r}. {did_you_mean(name, known)}")
+
+
+def spec_of(model: HookedModel) -> VariantSpec | None:
+    """The spec of a model's architecture; None for a model that mechbench only wraps."""
+    for spec in VARIANTS:
+        if isinstance(model.config, spec.config):
+            return spec
+    return None

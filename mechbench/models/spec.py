@@ -1,8 +1,81 @@
 """What a variant's one file exports to the registry."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
+
+from mechbench.models.config_keys import ConfigKeys
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """One tensor of a file, and which of the model's tensors it holds.
+
+    Attributes:
+        name: in the file.
+        shape: in the file.
+        parts: the model's tensors by state-dict name, in their own layout.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parts: Callable[[Tensor], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HuggingFaceFormat:
+    """How Hugging Face stores a variant.
+
+    Attributes:
+        model_type: of its ``config.json``.
+        read_config: the variant's config; what it cannot represent is noted on the keys.
+        tensors: everything its weight files hold; together the parts are the whole state dict.
+        prefix: some files put this before most names of ``tensors``.
+        repeats: tensors that a file may hold although they equal another one (tied weights).
+        ignored: a regular expression of names that carry no weights (causal masks).
+    """
+
+    model_type: str
+    read_config: Callable[[ConfigKeys], Any]
+    tensors: Callable[[Any], Iterable[StoredTensor]]
+    prefix: str = ""
+    repeats: Mapping[str, str] = field(default_factory=dict)
+    ignored: str = r"(?!)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormReads:
+    """The linear maps that read one norm's output and nothing else.
+
+    Attributes:
+        norm: a module with ``w`` and ``b``.
+        reads: ``(weight, bias)`` names; a weight is ``[... d_model out]``, a bias ``[... out]``.
+    """
+
+    norm: str
+    reads: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRoles:
+    """Which weights read and write the residual stream. Names are those of the state dict.
+
+    Only for models whose every norm subtracts the mean over ``d_model``: that is what makes
+    folding and centring exact.
+
+    Attributes:
+        norms: every norm, the final one included (it is read by ``unembed.W_U``).
+        writes: everything added to the residual stream; ``d_model`` is the last axis.
+        processed: the config of a model whose norms are folded (if ``ln_folded``) and whose
+            unembedding has weights of its own.
+    """
+
+    norms: Callable[[Any], Iterable[NormReads]]
+    writes: Callable[[Any], Iterable[str]]
+    processed: Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +87,21 @@ class VariantSpec:
         config: the frozen config class.
         build: a randomly initialised model from a config and a model name.
         presets: named configs; the conformance suite runs on ``presets["tiny"]``.
+        hugging_face: how Hugging Face stores it; None where it does not.
+        roles: what weight processing needs; None where processing would change the model.
     """
 
     name: str
     config: type
     build: Callable[..., Any]
     presets: Mapping[str, Any]
+    hugging_face: HuggingFaceFormat | None = None
+    roles: WeightRoles | None = None
+
+    def build_empty(self, config: Any, model_name: str, dtype: torch.dtype) -> Any:
+        """A model on the CPU whose weights are yet to be filled in. Draws no random numbers."""
+        with torch.device("meta"):
+            model = self.build(config, model_name)
+        derived = {name for name, _ in model.named_buffers()} - set(model.state_dict())
+        assert not derived, f"{self.name} must compute {derived} from its config when it runs"
+        return model.to(dtype).to_empty(device="cpu")

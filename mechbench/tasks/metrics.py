@@ -19,10 +19,14 @@ class Metric(Protocol):
         vocab: which tokens are projected, ``[subset]``; None means all of them.
     """
 
-    name: str
-    units: str
-    positions: Tensor
-    vocab: Tensor | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def units(self) -> str: ...
+    @property
+    def positions(self) -> Tensor: ...
+    @property
+    def vocab(self) -> Tensor | None: ...
 
     def __call__(self, logits: Tensor) -> Tensor:
         """``[*cells prompt answer]`` from logits ``[*cells prompt answer subset]``."""

@@ -1,0 +1,174 @@
+"""Figures as files for papers and for the web, the same bytes each time.
+
+Beside the formats asked for stand ``<name>.figure.json``, from which the figure can be drawn
+again, and ``<name>.csv`` with its numbers.
+"""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+from mechbench.errors import MechbenchError, did_you_mean
+from mechbench.figures.presets import find_preset
+from mechbench.figures.spec import FigureSpec
+from mechbench.figures.tidy import to_csv
+from mechbench.results.codec import encode
+from mechbench.results.files import make_folder, write_atomically
+
+PlotlyJs = Literal["inline", "directory"]
+FORMATS = ("pdf", "svg", "png", "html")
+PLOTLY_FILE = "plotly.min.js"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font-family: "DejaVu Sans", Verdana, sans-serif; margin: 1.5rem auto; max-width: 70rem; }}
+p, pre {{ margin: 0.8rem 1rem; line-height: 1.45; }}
+details {{ margin: 0.8rem 1rem; color: #555; font-size: 0.85rem; }}
+</style>
+</head>
+<body>
+{figure}
+<p>{caption}</p>
+<details><summary>Where this figure comes from</summary><pre>{provenance}</pre></details>
+</body>
+</html>
+"""
+
+
+def export_figure(
+    spec: FigureSpec,
+    folder: Path | str,
+    formats: Sequence[str] = FORMATS,
+    *,
+    preset: str = "column",
+    plotly_js: PlotlyJs = "inline",
+) -> list[Path]:
+    """The files written to ``folder``: one for each format, then the figure's JSON and CSV.
+
+    ``plotly_js="inline"`` makes an HTML file that stands alone (5 MB); ``"directory"`` writes
+    plotly's script once beside the HTML files, which then take a few kB each.
+
+    Raises
+        MechbenchError for an unknown format or preset, before anything is drawn;
+        StoreError where ``folder`` cannot be written.
+    """
+    find_preset(preset)
+    for name in formats:
+        if name not in FORMATS:
+            raise MechbenchError(
+                f"Unknown figure format {name!r}. {did_you_mean(name, FORMATS)} "
+                f"Formats: {', '.join(FORMATS)}."
+            )
+    folder = make_folder(Path(folder))
+    written = []
+    papers = [f for f in dict.fromkeys(formats) if f != "html"]
+    contents: dict[str, bytes | str] = dict(_paper_files(spec, papers, preset))
+    if "html" in formats:
+        contents["html"] = to_html(spec, plotly_js=plotly_js)
+        if plotly_js == "directory":
+            _write_plotly(folder)
+    contents |= {"figure.json": spec.to_json(), "csv": to_csv(spec)}
+    for suffix, content in contents.items():
+        written.append(write_atomically(folder / f"{spec.name}.{suffix}", content))
+    return written
+
+
+def to_html(spec: FigureSpec, *, plotly_js: PlotlyJs = "inline") -> str:
+    """An HTML page with the interactive figure, its caption and its provenance."""
+    from mechbench.figures.render_plotly import to_plotly
+
+    figure = to_plotly(spec).to_html(
+        full_html=False,
+        include_plotlyjs=True if plotly_js == "inline" else "directory",
+        include_mathjax=False,
+        div_id=f"figure-{spec.name}",
+        config={"responsive": True, "displaylogo": False},
+    )
+    return _PAGE.format(
+        title=escape(spec.title or spec.name),
+        figure=figure,
+        caption=escape(spec.caption),
+        provenance=escape(_provenance_text(spec, indent=1)),
+    )
+
+
+def paper_bytes(spec: FigureSpec, format: str, *, preset: str = "column") -> bytes:
+    """The content of a PDF, SVG or PNG file of ``spec``.
+
+    Raises
+        MechbenchError for an unknown preset.
+    """
+    return _paper_files(spec, [format], preset)[format]
+
+
+def _paper_files(spec: FigureSpec, formats: list[str], preset: str) -> dict[str, bytes]:
+    """File contents by format, all from one drawing."""
+    if not formats:
+        return {}
+    from mechbench.figures.render_mpl import rendering, to_mpl
+
+    files = {}
+    with rendering():
+        figure = to_mpl(spec, preset)
+        for name in formats:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=name, metadata=_METADATA[name](spec))
+            files[name] = buffer.getvalue()
+    return files
+
+
+def _provenance_text(spec: FigureSpec, indent: int | None = None) -> str:
+    return json.dumps(encode(spec.provenance), indent=indent, ensure_ascii=False, sort_keys=True)
+
+
+def _pdf_metadata(spec: FigureSpec) -> dict[str, Any]:
+    return {
+        "Title": spec.title or spec.name,
+        "Subject": spec.caption,
+        "Keywords": _provenance_text(spec),
+        "Creator": "mechbench",
+        "CreationDate": None,  # the same figure is the same bytes
+    }
+
+
+def _svg_metadata(spec: FigureSpec) -> dict[str, Any]:
+    return {
+        "Title": spec.title or spec.name,
+        "Description": spec.caption,
+        "Keywords": _provenance_text(spec),
+        "Creator": "mechbench",
+        "Date": None,
+    }
+
+
+def _png_metadata(spec: FigureSpec) -> dict[str, Any]:
+    return {
+        "Title": spec.title or spec.name,
+        "Description": spec.caption,
+        "Comment": _provenance_text(spec),
+        "Software": "mechbench",
+    }
+
+
+_METADATA: dict[str, Callable[[FigureSpec], dict[str, Any]]] = {
+    "pdf": _pdf_metadata,
+    "svg": _svg_metadata,
+    "png": _png_metadata,
+}
+
+
+def _write_plotly(folder: Path) -> None:
+    from plotly.offline import get_plotlyjs
+
+    script = get_plotlyjs()
+    path = folder / PLOTLY_FILE
+    if not path.exists() or path.stat().st_size != len(script.encode("utf-8")):
+        write_atomically(path, script)

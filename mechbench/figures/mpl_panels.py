@@ -1,0 +1,230 @@
+"""One function per panel kind that draws it on matplotlib axes; layout is the caller's."""
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import CenteredNorm, Normalize
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
+
+from mechbench.figures import palette
+from mechbench.figures.labels import power_label
+from mechbench.figures.limits import Range, x_limits, y_limits
+from mechbench.figures.mpl_text import drawable, shortened, width_pt
+from mechbench.figures.presets import Preset
+from mechbench.figures.spec import (
+    Bars,
+    Diverging,
+    Heatmap,
+    Histogram,
+    Lines,
+    Panel,
+    Points,
+    Reference,
+    Table,
+)
+
+Entries = list[tuple[Artist, str]]  # what the legend lists: a mark and its label
+
+_RASTERISE_ABOVE = 50_000
+_DARK = 0.5
+
+
+def draw_heatmap(ax: Axes, panel: Heatmap, limits: Range) -> QuadMesh:
+    """The coloured cells, drawn as vectors (as one image above fifty thousand cells)."""
+    n_rows, n_cols = panel.values.shape
+    norm = (
+        CenteredNorm(0.0, halfrange=limits[1])
+        if isinstance(panel.colour, Diverging)
+        else Normalize(*limits)
+    )
+    if not np.isfinite(panel.values).all():
+        ax.patch.set(facecolor=palette.MISSING_FACE, edgecolor=palette.MISSING_HATCH, hatch="/////")
+    mesh = ax.pcolormesh(
+        np.arange(n_cols + 1) - 0.5,
+        np.arange(n_rows + 1) - 0.5,
+        np.ma.masked_invalid(panel.values),
+        cmap=palette.colour_map(panel.colour),
+        norm=norm,
+        edgecolors="face",
+        linewidth=0.25,
+        rasterized=panel.values.size > _RASTERISE_ABOVE,
+    )
+    ax.set_xlim(-0.5, n_cols - 0.5)
+    upward = panel.first_row == "bottom"
+    ax.set_ylim(*((-0.5, n_rows - 0.5) if upward else (n_rows - 0.5, -0.5)))
+    for row, col in panel.marked:
+        outline = Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, linewidth=0.9, zorder=3)
+        outline.set_path_effects([withStroke(linewidth=2.0, foreground="white"), Normal()])
+        ax.add_patch(outline)
+    return mesh
+
+
+def write_cells(ax: Axes, panel: Heatmap, mesh: QuadMesh, cell_pt: Range, preset: Preset) -> None:
+    """Writes ``panel.cell_text`` in cells of ``cell_pt`` (width, height), cut where too wide."""
+    if panel.cell_text is None:
+        return
+    room = cell_pt[0] - 2.0
+    widest = max(width_pt(drawable(t), preset.token_pt) for row in panel.cell_text for t in row)
+    size = max(4.5, min(preset.token_pt, preset.token_pt * room / max(widest, 1.0), cell_pt[1] - 1))
+    for row, texts in enumerate(panel.cell_text):
+        for col, text in enumerate(texts):
+            value = panel.values[row, col]
+            rgb = mesh.cmap(mesh.norm(value))[:3] if np.isfinite(value) else (1.0, 1.0, 1.0)
+            dark = np.dot(rgb, (0.2126, 0.7152, 0.0722)) < _DARK
+            ax.text(
+                col,
+                row,
+                shortened(text, room, size),
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if dark else "black",
+            )
+
+
+def draw_lines(ax: Axes, panel: Lines) -> Entries:
+    """Legend entries, after the lines and their bands are drawn."""
+    entries: Entries = []
+    for i, series in enumerate(panel.series):
+        colour = palette.series_colour(i)
+        if series.low is not None and series.high is not None:
+            ax.fill_between(
+                panel.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0, zorder=1.5
+            )
+        (line,) = ax.plot(
+            panel.x,
+            series.values,
+            color=colour,
+            linestyle=(0, (4, 2)) if series.dashed else "-",
+            marker=palette.MARKERS[i % len(palette.MARKERS)][0] if panel.markers else None,
+        )
+        entries.append((line, series.label))
+    ax.set(xscale=panel.x_scale, yscale=panel.y_scale)
+    return entries + _finish_axes(ax, panel)
+
+
+def draw_bars(ax: Axes, panel: Bars) -> Entries:
+    """Legend entries, after the bars and their error bars are drawn."""
+    entries: Entries = []
+    width = 0.8 / max(len(panel.series), 1)
+    at = np.arange(len(panel.groups), dtype=np.float64)
+    for i, series in enumerate(panel.series):
+        offset = (i - (len(panel.series) - 1) / 2) * width
+        bars = ax.bar(at + offset, series.values, width * 0.92, color=palette.series_colour(i))
+        entries.append((bars[0], series.label))
+        if series.low is not None and series.high is not None:
+            ax.vlines(at + offset, series.low, series.high, color="black", linewidth=0.8, zorder=3)
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    return entries + _finish_axes(ax, panel)
+
+
+def draw_points(ax: Axes, panel: Points) -> Entries:
+    """Legend entries, after the points of each group and the fitted lines are drawn."""
+    entries: Entries = []
+    groups = panel.groups or ("",) * len(panel.x)
+    for i, group in enumerate(dict.fromkeys(groups)):
+        chosen = np.array([g == group for g in groups])
+        (points,) = ax.plot(
+            panel.x[chosen],
+            panel.y[chosen],
+            linestyle="none",
+            marker=palette.MARKERS[i % len(palette.MARKERS)][0],
+            markersize=3.2,
+            markeredgecolor="white",
+            markeredgewidth=0.3,
+            color=palette.series_colour(i),
+        )
+        entries.append((points, group))
+    ends = np.array(x_limits(panel))
+    for fit in panel.fits:
+        (line,) = ax.plot(
+            ends, fit.slope * ends + fit.intercept, color=palette.GREY, linewidth=0.9, zorder=1.5
+        )
+        entries.append((line, fit.label))
+    return entries + _finish_axes(ax, panel)
+
+
+def draw_histogram(ax: Axes, panel: Histogram) -> Entries:
+    """Legend entries, after the outlines of the bins are drawn one over the other."""
+    entries: Entries = []
+    for i, series in enumerate(panel.series):
+        colour = palette.series_colour(i)
+        ax.stairs(series.values, panel.edges, fill=True, color=colour, alpha=0.25, linewidth=0)
+        outline = ax.stairs(series.values, panel.edges, color=colour, linewidth=1.0)
+        entries.append((outline, series.label))
+    return entries + _finish_axes(ax, panel)
+
+
+def draw_table(ax: Axes, panel: Table, widths_pt: list[float], preset: Preset) -> None:
+    """Text between three rules; ``widths_pt`` are the columns' widths, which sum to the axes'."""
+    total, n_lines = sum(widths_pt), len(panel.rows) + 1
+    ax.set(xlim=(0, total), ylim=(n_lines, 0))
+    ax.axis("off")
+    right = [_is_number_column(panel, c) for c in range(len(panel.columns))]
+    for line, cells in enumerate((panel.columns, *panel.rows)):
+        left = 0.0
+        for col, cell in enumerate(cells):
+            room = widths_pt[col] - 8.0
+            ax.text(
+                left + (widths_pt[col] - 4.0 if right[col] else 4.0),
+                line + 0.5,
+                shortened(cell, room, preset.tick_pt),
+                ha="right" if right[col] else "left",
+                va="center_baseline",
+                fontsize=preset.tick_pt,
+            )
+            left += widths_pt[col]
+    for y, weight in ((0, 0.9), (1, 0.5), (n_lines, 0.9)):
+        ax.axhline(y, color="black", linewidth=weight, clip_on=False)
+
+
+def table_widths(panel: Table, width: float, preset: Preset) -> list[float]:
+    """Widths of the columns in points: what their text needs, scaled to fill ``width``."""
+    columns = zip(panel.columns, *panel.rows, strict=True)
+    wanted = [max(width_pt(drawable(c), preset.tick_pt) for c in cells) + 9.0 for cells in columns]
+    if sum(wanted) <= width:
+        spare = (width - sum(wanted)) / len(wanted)
+        return [w + spare for w in wanted]
+    # Narrow columns keep what they need; the wide ones share what is left.
+    fair = width / len(wanted)
+    narrow = [w if w <= fair else 0.0 for w in wanted]
+    wide = sum(w for w in wanted if w > fair)
+    return [w if w <= fair else (width - sum(narrow)) * w / wide for w in wanted]
+
+
+def _is_number_column(panel: Table, column: int) -> bool:
+    cells = [row[column] for row in panel.rows if row[column] not in ("", "–", "-")]
+    return bool(cells) and all(_starts_as_number(cell) for cell in cells)
+
+
+def _starts_as_number(cell: str) -> bool:
+    return cell.lstrip("+-−±<≥≤>~ ")[:1].isdigit()
+
+
+def _finish_axes(ax: Axes, panel: Lines | Bars | Points | Histogram) -> Entries:
+    entries = [(_draw_reference(ax, r), r.label) for r in panel.references]
+    ax.set(xlim=x_limits(panel), ylim=y_limits(panel))
+    ax.spines[["top", "right"]].set_visible(False)
+    for axis, values in ((ax.xaxis, _x_values(panel)), (ax.yaxis, None)):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(FuncFormatter(lambda value, _: power_label(value)))
+            axis.set_minor_formatter(NullFormatter())
+        else:
+            whole = values is not None and bool(np.all(values == np.round(values)))
+            axis.set_major_locator(MaxNLocator(nbins=5, integer=whole))
+            axis.set_major_formatter(ScalarFormatter(useOffset=False))
+    return entries
+
+
+def _x_values(panel: Panel) -> np.ndarray | None:
+    return panel.x if isinstance(panel, Lines | Points) else None
+
+
+def _draw_reference(ax: Axes, reference: Reference) -> Artist:
+    line = ax.axhline if reference.axis == "y" else ax.axvline
+    return line(
+        reference.value, color=palette.GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1.2
+    )

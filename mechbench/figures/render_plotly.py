@@ -1,0 +1,176 @@
+"""Figure specs drawn by plotly, for the dashboard and for HTML pages.
+
+Values, limits and labels come from the same functions as in ``render_mpl``. All text is escaped:
+plotly would read a token such as ``<b>`` as markup.
+"""
+
+import math
+from html import escape
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mechbench.figures import plotly_panels as draw
+from mechbench.figures.labels import is_numeric, thinned
+from mechbench.figures.limits import colour_limits, one_colour_bar, x_limits, y_limits
+from mechbench.figures.palette import GREY
+from mechbench.figures.plotly_panels import Cell
+from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Panel, Points, Table
+
+_WIDTH = 900  # pixels that the layout of labels is planned for; the page may scale the figure
+_LINE = {"showline": True, "linecolor": "#444444", "linewidth": 1, "ticks": "outside", "ticklen": 4}
+_CHARACTER, _TEXT_LINE = 7.0, 16.0
+
+
+def to_plotly(spec: FigureSpec) -> go.Figure:
+    """``spec`` as an interactive figure with hover texts, as wide as the page it is shown on."""
+    n_cols = min(spec.columns, len(spec.panels))
+    n_rows = math.ceil(len(spec.panels) / n_cols)
+    heights = [_height(p, _WIDTH / n_cols) for p in spec.panels]
+    rows = [max(heights[k : k + n_cols]) for k in range(0, len(heights), n_cols)]
+    legends = [_legend_lines(p, n_cols) for p in spec.panels]
+    gap = 110.0 + _TEXT_LINE * max(legends[n_cols:], default=0)
+    total = sum(rows) + gap * (n_rows - 1)
+    figure = make_subplots(
+        rows=n_rows,
+        cols=n_cols,
+        specs=_subplot_kinds(spec, n_rows, n_cols),
+        row_heights=rows,
+        subplot_titles=[escape(p.title) or " " for p in spec.panels],
+        horizontal_spacing=_column_gap(spec, n_cols),
+        vertical_spacing=gap / total if n_rows > 1 else 0.0,
+    )
+    figure.update_annotations(font_size=14)  # the panels' titles, one for each panel
+    for title, lines in zip(list(figure.layout.annotations), legends, strict=True):
+        title.yshift = 6.0 + _TEXT_LINE * 1.2 * lines
+    limits = colour_limits(spec)
+    for i, panel in enumerate(spec.panels):
+        cell = Cell(figure, i // n_cols + 1, i % n_cols + 1)
+        if isinstance(panel, Heatmap):
+            first = min(limits)
+            show_bar = i == first or not one_colour_bar(spec)
+            draw.add_heatmap(cell, panel, limits[i], bar=_bar_place(spec, cell, show_bar))
+            _label_heatmap(cell, panel, _WIDTH / n_cols)
+        elif isinstance(panel, Table):
+            draw.add_table(cell, panel)
+        else:
+            draw.add_series(cell, panel, legend="legend" if i == 0 else f"legend{i + 1}")
+            _set_axes(cell, panel, _WIDTH / n_cols)
+            _place_legend(cell, i, level=n_cols == 1)
+    top = 50.0 + _TEXT_LINE * 1.2 * max(legends[:n_cols]) + (35.0 if spec.title else 0.0)
+    figure.update_layout(
+        title={"text": escape(spec.title), "x": 0.5, "y": 1.0, "pad": {"t": 14}, "yanchor": "top"},
+        height=total + top + 60.0,
+        font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 12, "color": "#222222"},
+        plot_bgcolor="white",
+        paper_bgcolor="white",
+        barmode="overlay",
+        margin={"l": 70, "r": 90, "t": top, "b": 60},
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def _legend_lines(panel: Panel, n_cols: int) -> int:
+    """Lines of text that the legend of ``panel`` takes; one where it has the whole width."""
+    if isinstance(panel, Heatmap | Table):
+        return 0
+    labels = [r.label for r in panel.references]
+    if isinstance(panel, Points):
+        labels += [*dict.fromkeys(panel.groups or ()), *(fit.label for fit in panel.fits)]
+    else:
+        labels += [series.label for series in panel.series]
+    entries = sum(bool(label) for label in labels)
+    return min(entries, 1) if n_cols == 1 else entries
+
+
+def _column_gap(spec: FigureSpec, n_cols: int) -> float:
+    """Space between columns as a part of the width: for tick labels and, if need be, a bar."""
+    if n_cols == 1:
+        return 0.0
+    bars = any(isinstance(p, Heatmap) for p in spec.panels) and not one_colour_bar(spec)
+    return min((140.0 if bars else 75.0) / _WIDTH, 0.6 / (n_cols - 1))
+
+
+def _subplot_kinds(spec: FigureSpec, n_rows: int, n_cols: int) -> list[list[dict | None]]:
+    kinds: list[dict | None] = [
+        {"type": "table" if isinstance(p, Table) else "xy"} for p in spec.panels
+    ]
+    kinds += [None] * (n_rows * n_cols - len(kinds))
+    return [kinds[k : k + n_cols] for k in range(0, len(kinds), n_cols)]
+
+
+def _height(panel: Panel, width: float) -> float:
+    """Height in pixels that suits ``panel`` in a subplot ``width`` pixels wide."""
+    if isinstance(panel, Heatmap):
+        n_rows, n_cols = panel.values.shape
+        cell = min(max(0.7 * width / max(n_cols, 1), 16.0), 30.0)
+        return min(max(cell * n_rows, 120.0), 800.0)
+    if isinstance(panel, Table):
+        return 30.0 * (len(panel.rows) + 2)
+    if isinstance(panel, Points):
+        return min(max(0.8 * width, 300.0), 520.0)
+    return min(max(0.55 * width, 260.0), 400.0)
+
+
+def _bar_place(spec: FigureSpec, cell: Cell, shown: bool) -> dict | None:
+    """Where the colour bar stands: right of its own panel, or right of all that share it."""
+    if not shown:
+        return None
+    if one_colour_bar(spec):
+        return {"x": 1.01, "y": 0.5, "len": 1.0}
+    x, y = cell.domain()
+    return {"x": x[1] + 0.005, "y": (y[0] + y[1]) / 2, "len": y[1] - y[0]}
+
+
+def _label_heatmap(cell: Cell, panel: Heatmap, width: float) -> None:
+    n_rows, n_cols = panel.values.shape
+    rows, cols = draw.texts(panel.rows), draw.texts(panel.cols)
+    shown_rows = thinned(n_rows, _height(panel, width) / max(n_rows, 1), _TEXT_LINE)
+    needed = max(map(len, panel.cols), default=1) * _CHARACTER if is_numeric(panel.cols) else 14.0
+    shown_cols = thinned(n_cols, 0.75 * width / max(n_cols, 1), needed)
+    upward = panel.first_row == "bottom"
+    cell.axis(
+        "x",
+        title=panel.x_title,
+        tickvals=shown_cols,
+        ticktext=[cols[k] for k in shown_cols],
+        range=[-0.5, n_cols - 0.5],
+        **_LINE,
+    )
+    cell.axis(
+        "y",
+        title=panel.y_title,
+        tickvals=shown_rows,
+        ticktext=[rows[k] for k in shown_rows],
+        range=[-0.5, n_rows - 0.5] if upward else [n_rows - 0.5, -0.5],
+        **_LINE,
+    )
+
+
+def _set_axes(cell: Cell, panel: draw.SeriesPanel, width: float) -> None:
+    scales = (panel.x_scale, panel.y_scale) if isinstance(panel, Lines) else ("linear", "linear")
+    for axis, scale, limits, title in (
+        ("x", scales[0], x_limits(panel), panel.x_title),
+        ("y", scales[1], y_limits(panel), panel.y_title),
+    ):
+        ends = [math.log10(v) for v in limits] if scale == "log" else list(limits)
+        cell.axis(axis, title=title, type=scale, range=ends, **_LINE)
+    labels, at = None, None
+    if isinstance(panel, Bars):
+        labels, at = panel.groups, list(range(len(panel.groups)))
+    elif isinstance(panel, Lines) and panel.x_labels is not None:
+        labels, at = panel.x_labels, panel.x.tolist()
+    if labels is not None and at is not None:
+        shown = thinned(len(labels), 0.75 * width / max(len(labels), 1), 14.0)
+        shown_texts = draw.texts(tuple(labels[k] for k in shown))
+        cell.axis("x", tickvals=[at[k] for k in shown], ticktext=shown_texts)
+
+
+def _place_legend(cell: Cell, index: int, *, level: bool) -> None:
+    """A legend of its own for each panel, above its axes, so that it covers no data."""
+    x, y = cell.domain()
+    key = "legend" if index == 0 else f"legend{index + 1}"
+    place = {"x": x[0], "y": y[1], "xanchor": "left", "yanchor": "bottom"}
+    style = {"orientation": "h" if level else "v", "font": {"size": 11, "color": GREY}}
+    cell.figure.update_layout({key: {**place, **style}})

@@ -1,0 +1,177 @@
+"""``load_model``: every model by name or folder, whoever wrote its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mechbench.errors import ModelNotFoundError, SpecError, TokenizerError, did_you_mean
+from mechbench.models.base import HookedModel
+from mechbench.models.bundled import (
+    bundled_models,
+    is_model_folder,
+    models_folder,
+    own_tokenizer,
+    read_model_folder,
+    read_own,
+)
+from mechbench.models.checkpoint import open_folder, read_json
+from mechbench.models.hub import GPT2_FAMILY, download
+from mechbench.models.hugging_face import read_hugging_face
+from mechbench.models.processing import Processing, process
+from mechbench.models.source import ModelSource, SourceKind
+from mechbench.models.tokenizer import read_tokenizer
+
+__all__ = ["bundled_models", "load_model"]
+
+_DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def load_model(
+    name: str | Path,
+    *,
+    snapshot: int | None = None,
+    fold_ln: bool = False,
+    center_writing_weights: bool = False,
+    center_unembed: bool = False,
+    dtype: torch.dtype | str = torch.float32,
+    device: torch.device | str | None = None,
+    revision: str | None = None,
+) -> HookedModel:
+    """A model with its weights, its tokenizer and its provenance (``model.source``), ready to run.
+
+    Args:
+        name: a bundled model (``mechbench models`` lists them); ``gpt2``, ``gpt2-medium``,
+            ``gpt2-large``, ``gpt2-xl`` or ``distilgpt2``; a folder, of mechbench or of Hugging
+            Face; or ``owner/name`` of a causal language model on the Hugging Face hub. A
+            ``Path`` always means a folder.
+        snapshot: training step, for models that ship snapshots.
+        fold_ln, center_writing_weights, center_unembed: rewrite the weights so that every
+            log-probability stays the same; see ``mechbench.models.processing``.
+        dtype: of the weights, a torch dtype or its name.
+        device: where to put it; None means ``cuda`` when there is one, else ``cpu``.
+        revision: branch, tag or commit of a hub model.
+
+    Raises:
+        ModelNotFoundError: no such name or folder, or the hub has no such model or is not
+            reachable.
+        CheckpointError: weights or a config that cannot be read or do not fit; every problem is
+            listed.
+        TokenizerError: a tokenizer that cannot be read. Without any tokenizer the model loads and
+            takes token ids alone.
+        SpecError: an unknown dtype or device, or an option that this kind of model does not have.
+    """
+    processing = Processing(
+        fold_ln=fold_ln,
+        center_writing_weights=center_writing_weights,
+        center_unembed=center_unembed,
+    )
+    to_dtype, to_device = _dtype(dtype), _device(device)
+    found = _locate(name, revision)
+    return _read(found, snapshot, to_dtype, processing).to(to_device)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A model's files. ``revision`` is a commit where they come from the hub."""
+
+    name: str
+    kind: SourceKind
+    folder: Path
+    revision: str | None = None
+
+
+def _locate(name: str | Path, revision: str | None) -> _Found:
+    if isinstance(name, str):
+        if (models_folder() / name / "config.json").is_file() and name == Path(name).name:
+            return _Found(name, "bundled", models_folder() / name)
+        if name in GPT2_FAMILY:
+            folder = download(GPT2_FAMILY[name], revision)
+            return _Found(name, "hub", folder, folder.name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _Found(str(name), "folder", path)
+    if isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelNotFoundError(
+            f"There is no model folder {str(path)!r}. Give a folder that holds config.json and "
+            "model.safetensors."
+        )
+    if "/" not in name:
+        known = [*(model.name for model in bundled_models()), *GPT2_FAMILY]
+        raise ModelNotFoundError(
+            f"No model is called {name!r}. {did_you_mean(name, known)} Other models: a folder, or "
+            "owner/name on the Hugging Face hub."
+        )
+    folder = download(name, revision)
+    return _Found(name, "hub", folder, folder.name)
+
+
+def _read(
+    found: _Found, snapshot: int | None, dtype: torch.dtype, processing: Processing
+) -> HookedModel:
+    """The model on the CPU, with tokenizer and source."""
+    config = read_json(found.folder / "config.json")
+    # Weights are rewritten in single precision at least, whatever they are kept in.
+    read_as = torch.promote_types(dtype, torch.float32) if processing.steps else dtype
+    if is_model_folder(config):
+        folder = read_model_folder(found.folder)
+        model, files = read_own(folder, snapshot, found.name, read_as)
+        tokenizer = own_tokenizer(folder)
+    else:
+        _refuse_snapshot(found, snapshot)
+        files = open_folder(found.folder)
+        model = read_hugging_face(config, files, found.folder, found.name, read_as)
+        tokenizer = read_tokenizer(found.folder)
+    _attach_tokenizer(model, tokenizer)
+    model.source = ModelSource(
+        name=found.name,
+        kind=found.kind,
+        revision=found.revision,
+        sha256=None if found.kind == "hub" else files.sha256(),
+        snapshot=snapshot,
+    )
+    return process(model, processing).to(dtype) if processing.steps else model
+
+
+def _attach_tokenizer(model: HookedModel, tokenizer: Any | None) -> None:
+    if tokenizer is not None:
+        largest = max(tokenizer.get_vocab().values())
+        if largest >= model.cfg.d_vocab:
+            raise TokenizerError(
+                f"The tokenizer of {model.cfg.model_name!r} has ids up to {largest}, but the "
+                f"model's vocabulary is {model.cfg.d_vocab}. They do not belong together."
+            )
+    model.tokenizer = tokenizer
+
+
+def _refuse_snapshot(found: _Found, snapshot: int | None) -> None:
+    if snapshot is not None:
+        raise SpecError(
+            f"{found.name!r} has no training snapshots: only models that mechbench trained have. "
+            "Use revision= for a branch or commit of a hub model."
+        )
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    known = {**_DTYPES, **{str(value): value for value in _DTYPES.values()}}
+    if str(dtype) not in known:
+        raise SpecError(f"dtype={dtype!r} is not known: use {', '.join(_DTYPES)}.")
+    return known[str(dtype)]
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise SpecError(f"device={device!r} is not a torch device: use cpu or cuda.") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise SpecError(f"device={device!r}: no CUDA GPU is available here. Use device='cpu'.")
+    return found

@@ -1,0 +1,264 @@
+"""One spec of each panel kind, with awkward cases: repeated tokens, markup, NaN, long labels."""
+
+import numpy as np
+
+from mechbench.figures.spec import (
+    Bars,
+    Diverging,
+    FigureSpec,
+    Fit,
+    Heatmap,
+    Histogram,
+    Lines,
+    Points,
+    Reference,
+    Sequential,
+    Series,
+    Table,
+)
+
+PROVENANCE = {"model": "acronyms-gpt2", "seed": 0, "spec_hash": "ab12", "git": None}
+TOKENS = ("<|bos|>", "The", " Chief", " Executive", " Officer", " (", "C", "E", "the", "the", "$x$")
+AWKWARD = ("<b>x</b>", "&lt;", "_a", "$\\alpha$", "中", "😀", "\n", "%{x}", "the", "the", "")
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def heads() -> FigureSpec:
+    values = _rng().normal(size=(12, 12)) ** 3
+    values[3, 4] = np.nan
+    return FigureSpec(
+        name="heads",
+        title="Effect of each head on the third letter",
+        caption="Denoising, acronyms-gpt2, n = 64 prompts, mean; cells with |effect| > 4 outlined.",
+        panels=(
+            Heatmap(
+                values=values,
+                rows=tuple(map(str, range(12))),
+                cols=tuple(map(str, range(12))),
+                x_title="head",
+                y_title="layer",
+                value_title="logit difference restored",
+                marked=tuple((int(r), int(c)) for r, c in np.argwhere(np.abs(values) > 4)),
+                first_row="bottom",
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def residual() -> FigureSpec:
+    values = np.clip(_rng().normal(0.5, 0.3, size=(3, 24, 11)), 0, 1)
+    return FigureSpec(
+        name="residual",
+        title="Residual stream patching",
+        caption="Fraction recovered for each letter, n = 64.",
+        panels=tuple(
+            Heatmap(
+                values=v,
+                rows=tuple(map(str, range(24))),
+                cols=TOKENS,
+                title=f"letter {i + 1}",
+                x_title="position",
+                y_title="layer" if i == 0 else "",
+                value_title="fraction recovered",
+                colour=Sequential(low=0.0, high=1.0),
+            )
+            for i, v in enumerate(values)
+        ),
+        columns=3,
+        provenance=PROVENANCE,
+    )
+
+
+def lens() -> FigureSpec:
+    values = _rng().uniform(size=(6, 11))
+    text = tuple(tuple(AWKWARD[(r + c) % 11] for c in range(11)) for r in range(6))
+    return FigureSpec(
+        name="lens",
+        title="Logit lens",
+        caption="Most probable token at each layer and position.",
+        panels=(
+            Heatmap(
+                values=values,
+                rows=tuple(map(str, range(6))),
+                cols=AWKWARD,
+                x_title="token",
+                y_title="layer",
+                value_title="probability",
+                colour=Sequential(low=0.0, high=1.0, palette="cividis"),
+                cell_text=text,
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def lines() -> FigureSpec:
+    x = np.arange(0, 20)
+    curves = [1 - np.exp(-x / s) for s in (2.0, 6.0, 14.0)]
+    labels = ("circuit by sweep order", "random heads", "all but the circuit")
+    return FigureSpec(
+        name="faithfulness",
+        title="Faithfulness as heads are added to the circuit",
+        caption="Mean ablation of all other heads; bands: 95 % bootstrap over 64 prompts.",
+        panels=(
+            Lines(
+                x=x,
+                series=tuple(
+                    Series(label=t, values=y, low=y - 0.08, high=y + 0.08, dashed=i == 2)
+                    for i, (t, y) in enumerate(zip(labels, curves, strict=True))
+                ),
+                references=(Reference(value=1.0, label="full model"),),
+                x_title="heads kept",
+                y_title="faithfulness (fraction of the full model's logit difference)",
+            ),
+            Lines(
+                x=np.array([1, 10, 100, 1000]),
+                series=(Series(label="", values=np.array([0.1, 0.4, 0.9, 0.99])),),
+                x_title="training step",
+                y_title="accuracy per letter",
+                x_scale="log",
+                markers=True,
+            ),
+        ),
+        columns=2,
+        provenance=PROVENANCE,
+    )
+
+
+def bars() -> FigureSpec:
+    values = _rng().uniform(-0.2, 1, size=(3, 6))
+    return FigureSpec(
+        name="controls",
+        title="",
+        caption="Bars: mean; lines: 95 % bootstrap interval.",
+        panels=(
+            Bars(
+                groups=("faithfulness", "completeness", "minimality", "swap", "BOS swap", "both"),
+                series=tuple(
+                    Series(label=t, values=v, low=v - 0.1, high=v + 0.1)
+                    for t, v in zip(("circuit", "random", "complement"), values, strict=True)
+                ),
+                title="The circuit against its controls",
+                y_title="fraction",
+                references=(Reference(value=1.0),),
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def points() -> FigureSpec:
+    rng = _rng()
+    x = rng.normal(size=60)
+    y = 0.8 * x + rng.normal(0, 0.4, size=60)
+    labels = tuple(f"L{i // 12}H{i % 12}" for i in range(60))
+    return FigureSpec(
+        name="scatter",
+        title="Attribution against exact patching",
+        caption="Each point is a head; line: least squares.",
+        panels=(
+            Points(
+                x=x,
+                y=y,
+                groups=tuple(("mover", "propagator", "_previous")[i % 3] for i in range(60)),
+                labels=labels,
+                named=tuple(int(i) for i in np.argsort(-np.abs(x + y))[:8]),
+                fits=(Fit(slope=0.8, intercept=0.0, label="fit, r = 0.89"),),
+                references=(Reference(value=0.0, axis="x"), Reference(value=0.0)),
+                x_title="patching effect (logits)",
+                y_title="attribution (logits)",
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def histogram() -> FigureSpec:
+    rng = _rng()
+    edges = np.linspace(0, 1, 21)
+    return FigureSpec(
+        name="attention",
+        title="Attention of L8H11",
+        caption="Attention paid by the last token, n = 512.",
+        panels=tuple(
+            Histogram(
+                edges=edges,
+                series=tuple(
+                    Series(label=t, values=np.histogram(rng.beta(*ab, size=512), edges)[0])
+                    for t, ab in (("to its own word", (5, 2)), ("to other words", (1, 6)))
+                ),
+                title=title,
+                x_title="attention",
+                y_title="prompts",
+                references=(Reference(value=0.5, axis="x", label="half"),),
+            )
+            for title in ("first letter", "second letter")
+        ),
+        columns=2,
+        provenance=PROVENANCE,
+    )
+
+
+def table() -> FigureSpec:
+    return FigureSpec(
+        name="circuit-table",
+        title="Heads of the circuit",
+        caption="Effect with 95 % interval.",
+        panels=(
+            Table(
+                columns=("head", "group", "effect", "interval"),
+                rows=tuple(
+                    (f"L{i}H{i}", ("mover", "propagator")[i % 2], f"{i / 7:.2f}", f"[{i - 1}, {i}]")
+                    for i in range(6)
+                ),
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def mixed() -> FigureSpec:
+    return FigureSpec(
+        name="overview",
+        title="Everything at once, under a title that is long enough that it has to be broken",
+        caption="All kinds of panel.",
+        panels=tuple(
+            p
+            for make in (heads, residual, lines, bars, points, histogram, table)
+            for p in make().panels[:1]
+        ),
+        columns=2,
+        shared_colour=False,
+        provenance=PROVENANCE,
+    )
+
+
+def big() -> FigureSpec:
+    values = _rng().normal(size=(48, 25))
+    return FigureSpec(
+        name="big",
+        title="GPT-2 XL",
+        caption="Clipped at two.",
+        panels=(
+            Heatmap(
+                values=values,
+                rows=tuple(map(str, range(48))),
+                cols=tuple(map(str, range(25))),
+                x_title="head",
+                y_title="layer",
+                value_title="effect (logits)",
+                colour=Diverging(limit=2.0),
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+SPECS = {
+    f.__name__: f
+    for f in (heads, residual, lens, lines, bars, points, histogram, table, mixed, big)
+}
