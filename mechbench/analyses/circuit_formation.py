@@ -111,7 +111,7 @@ def _snapshots(
             f"{source.name!r} is not a bundled model, so its snapshots cannot be found by step: "
             "give load=, a function from a training step to the model."
         )
-    processing = dict.fromkeys(source.processing, True)
+    processing: dict[str, Any] = dict.fromkeys(source.processing, True)
     cfg = model.cfg
 
     def bundled_snapshot(step: int) -> Any:
