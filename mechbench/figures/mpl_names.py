@@ -14,10 +14,10 @@ _AWAY = 3.0
 _POINT = 2.0
 
 
-def write_names(ax: Axes, panel: Points, preset: Preset) -> None:
+def write_names(ax: Axes, panel: Points, preset: Preset, *, dpi: float) -> None:
     """Writes the labels of ``panel.named`` points; the axes must have their final size."""
     assert panel.labels is not None or not panel.named
-    scale = POINTS_PER_INCH / ax.get_figure(root=True).dpi
+    scale = POINTS_PER_INCH / dpi
     at = ax.transData.transform(np.column_stack([panel.x, panel.y])) * scale
     frame = Bbox(ax.get_window_extent().get_points() * scale)
     taken = [Bbox.from_bounds(x - _POINT, y - _POINT, 2 * _POINT, 2 * _POINT) for x, y in at]
@@ -46,7 +46,7 @@ _SIDES = sorted(
 )
 
 
-def _place(point: np.ndarray, size: tuple[float, float], side: tuple[int, int]) -> Bbox:
+def _place(point: np.ndarray, size: tuple[float, float], side: tuple[int, ...]) -> Bbox:
     """The box that a name of ``size`` takes on ``side`` of ``point``."""
     corner = [
         point[k]
@@ -54,7 +54,7 @@ def _place(point: np.ndarray, size: tuple[float, float], side: tuple[int, int]) 
         - (size[k] if side[k] < 0 else size[k] / 2 if side[k] == 0 else 0)
         for k in (0, 1)
     ]
-    return Bbox.from_bounds(*corner, *size)
+    return Bbox.from_bounds(corner[0], corner[1], *size)
 
 
 def _cost(box: Bbox, taken: list[Bbox], frame: Bbox) -> float:

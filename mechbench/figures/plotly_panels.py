@@ -38,7 +38,7 @@ class Cell:
 
     def domain(self) -> tuple[Range, Range]:
         """The part (x range, y range) of the figure that this place covers, in 0..1."""
-        subplot = self.figure.get_subplot(self.row, self.col)
+        subplot: Any = self.figure.get_subplot(self.row, self.col)
         return tuple(subplot.xaxis.domain), tuple(subplot.yaxis.domain)
 
 
@@ -135,7 +135,8 @@ def add_series(cell: Cell, panel: SeriesPanel, *, legend: str) -> None:
     else:
         _add_histogram(cell, panel, legend)
     for reference in panel.references:
-        add = cell.figure.add_hline if reference.axis == "y" else cell.figure.add_vline
+        figure: Any = cell.figure  # the hints of add_hline want row and col to be str
+        add = figure.add_hline if reference.axis == "y" else figure.add_vline
         line = {"color": palette.GREY, "width": 1, "dash": "dash"}
         add(reference.value, line=line, row=cell.row, col=cell.col)
         if reference.label:

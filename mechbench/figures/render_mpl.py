@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mechbench.figures import mpl_panels as draw
 from mechbench.figures.labels import is_numeric, thinned
@@ -84,14 +85,14 @@ class _Drawing:
         self.figure = Figure(
             figsize=(preset.width_in, (sum(self.heights) + 110 * self.n_rows) / POINTS_PER_INCH),
             dpi=DPI,
-            layout="constrained",
+            layout=ConstrainedLayoutEngine(
+                w_pad=(3.5 if self.n_cols > 1 else 2.0) / POINTS_PER_INCH,
+                h_pad=(4.0 if self.n_rows > 1 else 2.0) / POINTS_PER_INCH,
+                wspace=0.02,
+                hspace=0.02,
+            ),
         )
-        self.figure.get_layout_engine().set(
-            w_pad=(3.5 if self.n_cols > 1 else 2.0) / POINTS_PER_INCH,
-            h_pad=(4.0 if self.n_rows > 1 else 2.0) / POINTS_PER_INCH,
-            wspace=0.02,
-            hspace=0.02,
-        )
+        self.grid = self.figure.add_gridspec(self.n_rows, self.n_cols, height_ratios=self.heights)
         self.meshes: dict[int, QuadMesh] = {}
         self.bars: list[Colorbar] = []
         self.entries: dict[int, draw.Entries] = {}
@@ -121,10 +122,9 @@ class _Drawing:
         return [max(row) for row in rows]
 
     def _draw_panels(self) -> None:
-        grid = self.figure.add_gridspec(self.n_rows, self.n_cols, height_ratios=self.heights)
         limits = colour_limits(self.spec)
         for i, panel in enumerate(self.spec.panels):
-            ax = self.figure.add_subplot(grid[divmod(i, self.n_cols)])
+            ax = self.figure.add_subplot(self.grid[divmod(i, self.n_cols)])
             self.axes.append(ax)
             ax.tick_params(labelsize=self.preset.tick_pt)
             if isinstance(panel, Heatmap):
@@ -166,13 +166,14 @@ class _Drawing:
         """Titles, ticks and legends for the room that the axes have."""
         for i, (ax, panel) in enumerate(zip(self.axes, self.spec.panels, strict=True)):
             box = ax.get_window_extent()
-            scale = POINTS_PER_INCH / self.figure.dpi
+            scale = POINTS_PER_INCH / DPI
             width, height = box.width * scale, box.height * scale
             left = 0.0
             if first:
                 width, height = 0.7 * self.width, self.heights[i // self.n_cols]
             elif not isinstance(panel, Table):
-                left = max(box.x0 - ax.yaxis.get_tightbbox().x0, 0.0) * scale
+                labels = ax.yaxis.get_tightbbox()
+                left = max(box.x0 - labels.x0, 0.0) * scale if labels else 0.0
             legend_pt = self._add_legend(i, width, left)
             title = wrapped(panel.title, width, self.preset.label_pt)
             ax.set_title(title, fontsize=self.preset.label_pt, pad=3.0 + legend_pt)
@@ -245,7 +246,7 @@ class _Drawing:
 
     def _fit_height(self) -> None:
         """Changes the figure's height so that rows of axes get the heights they should have."""
-        scale = POINTS_PER_INCH / self.figure.dpi
+        scale = POINTS_PER_INCH / DPI
         wanted = self._row_heights(
             [
                 _height(panel, ax.get_window_extent().width * scale)
@@ -257,13 +258,13 @@ class _Drawing:
             for r in range(self.n_rows)
         ]
         self.heights = wanted
-        self.axes[0].get_gridspec().set_height_ratios(wanted)
+        self.grid.set_height_ratios(wanted)
         height = self.figure.get_figheight() * POINTS_PER_INCH + sum(wanted) - sum(now)
         self.figure.set_figheight(max(height, 40.0) / POINTS_PER_INCH)
 
     def _write_inside(self) -> None:
         """Text inside the axes, which needs their final size."""
-        scale = POINTS_PER_INCH / self.figure.dpi
+        scale = POINTS_PER_INCH / DPI
         for i, (ax, panel) in enumerate(zip(self.axes, self.spec.panels, strict=True)):
             box = ax.get_window_extent()
             if isinstance(panel, Heatmap):
@@ -271,7 +272,7 @@ class _Drawing:
                 cell = (box.width * scale / max(n_cols, 1), box.height * scale / max(n_rows, 1))
                 draw.write_cells(ax, panel, self.meshes[i], cell, self.preset)
             elif isinstance(panel, Points):
-                write_names(ax, panel, self.preset)
+                write_names(ax, panel, self.preset, dpi=DPI)
 
 
 def _most_columns(spec: FigureSpec, preset: Preset) -> int:

@@ -28,16 +28,21 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
     n_rows = math.ceil(len(spec.panels) / n_cols)
     heights = [_height(p, _WIDTH / n_cols) for p in spec.panels]
     rows = [max(heights[k : k + n_cols]) for k in range(0, len(heights), n_cols)]
-    total = sum(rows) + 120.0 * n_rows
+    legends = [_legend_lines(p, n_cols) for p in spec.panels]
+    gap = 110.0 + _TEXT_LINE * max(legends[n_cols:], default=0)
+    total = sum(rows) + gap * (n_rows - 1)
     figure = make_subplots(
         rows=n_rows,
         cols=n_cols,
         specs=_subplot_kinds(spec, n_rows, n_cols),
         row_heights=rows,
         subplot_titles=[escape(p.title) or " " for p in spec.panels],
-        horizontal_spacing=0.16 / n_cols if n_cols > 1 else 0.0,
-        vertical_spacing=110.0 / total if n_rows > 1 else 0.0,
+        horizontal_spacing=_column_gap(spec, n_cols),
+        vertical_spacing=gap / total if n_rows > 1 else 0.0,
     )
+    figure.update_annotations(font_size=14)  # the panels' titles, one for each panel
+    for title, lines in zip(list(figure.layout.annotations), legends, strict=True):
+        title.yshift = 6.0 + _TEXT_LINE * 1.2 * lines
     limits = colour_limits(spec)
     for i, panel in enumerate(spec.panels):
         cell = Cell(figure, i // n_cols + 1, i % n_cols + 1)
@@ -51,19 +56,40 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
         else:
             draw.add_series(cell, panel, legend="legend" if i == 0 else f"legend{i + 1}")
             _set_axes(cell, panel, _WIDTH / n_cols)
-            _place_legend(cell, i)
+            _place_legend(cell, i, level=n_cols == 1)
+    top = 50.0 + _TEXT_LINE * 1.2 * max(legends[:n_cols]) + (35.0 if spec.title else 0.0)
     figure.update_layout(
-        title={"text": escape(spec.title), "x": 0.5, "font": {"size": 17}},
-        height=total + (40.0 if spec.title else 0.0),
+        title={"text": escape(spec.title), "x": 0.5, "y": 1.0, "pad": {"t": 14}, "yanchor": "top"},
+        height=total + top + 60.0,
         font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 12, "color": "#222222"},
         plot_bgcolor="white",
         paper_bgcolor="white",
         barmode="overlay",
-        margin={"l": 70, "r": 90, "t": 90 if spec.title else 60, "b": 60},
+        margin={"l": 70, "r": 90, "t": top, "b": 60},
         hoverlabel={"align": "left"},
     )
-    figure.update_annotations(font_size=14)
     return figure
+
+
+def _legend_lines(panel: Panel, n_cols: int) -> int:
+    """Lines of text that the legend of ``panel`` takes; one where it has the whole width."""
+    if isinstance(panel, Heatmap | Table):
+        return 0
+    labels = [r.label for r in panel.references]
+    if isinstance(panel, Points):
+        labels += [*dict.fromkeys(panel.groups or ()), *(fit.label for fit in panel.fits)]
+    else:
+        labels += [series.label for series in panel.series]
+    entries = sum(bool(label) for label in labels)
+    return min(entries, 1) if n_cols == 1 else entries
+
+
+def _column_gap(spec: FigureSpec, n_cols: int) -> float:
+    """Space between columns as a part of the width: for tick labels and, if need be, a bar."""
+    if n_cols == 1:
+        return 0.0
+    bars = any(isinstance(p, Heatmap) for p in spec.panels) and not one_colour_bar(spec)
+    return min((140.0 if bars else 75.0) / _WIDTH, 0.6 / (n_cols - 1))
 
 
 def _subplot_kinds(spec: FigureSpec, n_rows: int, n_cols: int) -> list[list[dict | None]]:
@@ -141,9 +167,10 @@ def _set_axes(cell: Cell, panel: draw.SeriesPanel, width: float) -> None:
         cell.axis("x", tickvals=[at[k] for k in shown], ticktext=shown_texts)
 
 
-def _place_legend(cell: Cell, index: int) -> None:
+def _place_legend(cell: Cell, index: int, *, level: bool) -> None:
     """A legend of its own for each panel, above its axes, so that it covers no data."""
     x, y = cell.domain()
     key = "legend" if index == 0 else f"legend{index + 1}"
-    place = {"x": x[0], "y": y[1], "xanchor": "left", "yanchor": "bottom", "orientation": "h"}
-    cell.figure.update_layout({key: {**place, "font": {"size": 11, "color": GREY}}})
+    place = {"x": x[0], "y": y[1], "xanchor": "left", "yanchor": "bottom"}
+    style = {"orientation": "h" if level else "v", "font": {"size": 11, "color": GREY}}
+    cell.figure.update_layout({key: {**place, **style}})

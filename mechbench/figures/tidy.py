@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Histogram, Lines, Panel, Points, Table
 
-COLUMNS = ("panel", "kind", "title", "series", "row", "column", "x", "value", "low", "high")
+COLUMNS: tuple[str, ...] = (
+    "panel",
+    "kind",
+    "title",
+    "series",
+    "row",
+    "column",
+    "x",
+    "value",
+    "low",
+    "high",
+)
 Row = dict[str, object]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from mechbench.errors import StoreError
 from mechbench.interventions.patches import Cell
 from mechbench.interventions.runs import Runs
+from mechbench.interventions.sources import Function, Source, Value
 from mechbench.tasks.metrics import Metric
 
 _SECONDS_BETWEEN_SAVES = 5.0
@@ -76,6 +77,15 @@ class Checkpoint:
             ) from error
 
 
+def _told(source: Source) -> str:
+    """What identifies a source; of a function, its name."""
+    if isinstance(source, Value):
+        return hashlib.sha256(source.tensor.cpu().contiguous().numpy().tobytes()).hexdigest()
+    if isinstance(source, Function):
+        return f"{source.fn.__module__}.{source.fn.__qualname__}"
+    return repr(source)
+
+
 def _key(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -> str:
     digest = hashlib.sha256(f"{model.cfg.model_name} {runs.base} {metric.name}".encode())
     for tokens in (runs.pairs.clean, runs.pairs.corrupt, metric.positions):
@@ -84,6 +94,5 @@ def _key(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -> str:
     digest.update(f"{probe.sum().item()!r} {probe.abs().sum().item()!r}".encode())
     for cell in cells:
         for patch in cell:
-            digest.update(f"{patch.site!r} {type(patch.source).__name__}".encode())
-            digest.update(f"{patch.source.run} {getattr(patch.source, 'seed', '')}".encode())
+            digest.update(f"{patch.site!r} {_told(patch.source)}".encode())
     return digest.hexdigest()

@@ -15,7 +15,9 @@ from mechbench.interventions.patches import Cell
 from mechbench.interventions.plan import Job, chunk, plan
 from mechbench.interventions.receipts import Fired, Receipt
 from mechbench.interventions.runs import Runs
+from mechbench.interventions.sites import Site, check_extent
 from mechbench.interventions.wavefront import Wavefront
+from mechbench.models.hooks import matching_names
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
@@ -71,21 +73,32 @@ def run_patches(
         raise TaskError("No patches were given: name at least one site.")
     runs = runs or Runs(model, pairs, direction)
     metric = metric.to(model.cfg.device)
+    _check_sites(model, pairs, {patch.site for cell in cells for patch in cell})
     for run in ("clean", "corrupt"):
         patches = [patch for cell in cells for patch in cell if patch.source.run == run]
         runs.need(run, (patch.site.hook_name for patch in patches))
     jobs = plan(model, runs, cells, metric.positions)
-    base = metric(model.answer_logits(runs.base_tokens, metric.positions, metric.vocab))
-    restartable = model.capabilities.restart_at_layer
-    executor = (
-        Wavefront(model, runs, metric, base) if restartable else FullForward(model, runs, metric)
+    executor = (Wavefront if model.capabilities.restart_at_layer else FullForward)(
+        model, runs, metric
     )
     runs.need(runs.base, executor.hook_names(jobs))
+    base = executor.base
     work = _Work(model, executor, jobs, base.expand(len(cells), -1, -1).clone(), progress)
     if checkpoint is not None:
         work.resume(Checkpoint(checkpoint, model, runs, cells, metric))
     work.run(budget_bytes or _free_bytes(model) // 4)
     return PatchedMetric(work.values.cpu(), base.cpu(), work.receipt(runs))
+
+
+def _check_sites(model, pairs: PromptPairs, sites: set[Site]) -> None:
+    matching_names([site.hook_name for site in sites], model.hook_dict)
+    cfg = model.cfg
+    for site in sites:
+        n_heads = cfg.n_heads
+        if site.name in ("k", "v") and cfg.n_key_value_heads is not None:
+            n_heads = cfg.n_key_value_heads
+        extents = {"head": n_heads, "neuron": cfg.d_mlp, "key": pairs.n_positions}
+        check_extent(site, extents)
 
 
 class _Work:

@@ -5,7 +5,7 @@ For models that cannot be entered in the middle. Exact, and still batched; nothi
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from torch import Tensor
 
@@ -28,6 +28,14 @@ class FullForward:
     def hook_names(self, jobs: Sequence[Job]) -> list[str]:
         """What of the base run these jobs are computed from: nothing."""
         return []
+
+    @cached_property
+    def base(self) -> Tensor:
+        """The metric of the unpatched run, ``[prompt answer]``."""
+        metric = self.metric
+        return metric(
+            self.model.answer_logits(self.runs.base_tokens, metric.positions, metric.vocab)
+        )
 
     def run(self, jobs: Sequence[Job]) -> Tensor:
         """The metric of some jobs, ``[job prompt answer]``."""

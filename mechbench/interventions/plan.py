@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mechbench.interventions.patches import Cell
+from mechbench.interventions.patches import Cell, Patch
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sites import select
 from mechbench.interventions.slots import Step
-from mechbench.interventions.sources import FromRun
+from mechbench.interventions.sources import FromRun, Function, Value
 
 # Order in which a block computes its sites. From the first of each list on, a cell may enter there.
 _BEFORE = ("resid_pre", "q", "k", "v", "pattern")
@@ -29,7 +29,7 @@ class Job:
     Attributes:
         index: its place among the cells asked for.
         layer, entry: it enters ``"before"`` this block, ``"between"`` its halves or ``"after"``.
-        offset: positions before this one are untouched.
+        offset, stop: positions before ``offset`` are untouched, those from ``stop`` on unread.
         steps: its patches, in the order in which the model computes their sites.
     """
 
@@ -37,6 +37,7 @@ class Job:
     layer: int
     entry: str
     offset: int
+    stop: int
     steps: tuple[Step, ...]
 
     @property
@@ -56,7 +57,9 @@ def plan(model, runs: Runs, cells: Sequence[Cell], answer_positions: Tensor) -> 
     """
     facts = _Facts(model, runs, answer_positions)
     jobs = [job for i, cell in enumerate(cells) if (job := _job(i, cell, facts)) is not None]
-    return sorted(jobs, key=lambda job: (job.offset, job.flight, job.entry == "before", job.index))
+    return sorted(
+        jobs, key=lambda job: (job.offset, job.stop, job.flight, job.entry == "before", job.index)
+    )
 
 
 class _Facts:
@@ -71,7 +74,8 @@ class _Facts:
 
 
 def _job(index: int, cell: Cell, facts: _Facts) -> Job | None:
-    pairs, causal = facts.pairs, facts.capabilities.causal
+    pairs = facts.pairs
+    causal = facts.capabilities.causal and not any(_may_look_ahead(patch) for patch in cell)
     # Where every patch comes from the other run, whatever both runs have in common stays as it is.
     common = 0
     if causal and all(patch.source == FromRun(facts.other) for patch in cell):
@@ -82,7 +86,7 @@ def _job(index: int, cell: Cell, facts: _Facts) -> Job | None:
         selection = select(site, len(pairs), pairs.n_positions, pairs.spans)
         if selection.last_position(pairs.n_positions) < common:
             continue
-        first = max(selection.first_position, common)
+        first = max(selection.first_position, common, site.key or 0)
         if causal and first > max(facts.answers):
             continue  # nobody reads what comes after
         steps.append(Step(selection, source))
@@ -94,8 +98,14 @@ def _job(index: int, cell: Cell, facts: _Facts) -> Job | None:
     entry = _entry(steps[0].selection.site.name, facts)
     if _misses_answers(steps, layer, entry, facts):
         return None
-    offset = min(offsets) if facts.capabilities.restart_at_position else 0
-    return Job(index, layer, entry, offset, tuple(steps))
+    if not (causal and facts.capabilities.restart_at_position):
+        return Job(index, layer, entry, 0, pairs.n_positions, tuple(steps))
+    return Job(index, layer, entry, min(offsets), max(facts.answers) + 1, tuple(steps))
+
+
+def _may_look_ahead(patch: Patch) -> bool:
+    """Whether a patch may give weight to later positions; what a run or zero gives does not."""
+    return patch.site.name == "pattern" and isinstance(patch.source, Function | Value)
 
 
 def _entry(site: str, facts: _Facts) -> str:
@@ -119,11 +129,15 @@ def _misses_answers(steps: list[Step], layer: int, entry: str, facts: _Facts) ->
 
 
 def chunk(jobs: Sequence[Job], cells_per_chunk: int) -> list[list[Job]]:
-    """The jobs in order, cut where the offset changes and after ``cells_per_chunk``."""
+    """The jobs in order, cut where the positions change and after ``cells_per_chunk``."""
     chunks: list[list[Job]] = []
     for job in jobs:
         last = chunks[-1] if chunks else []
-        if not last or len(last) >= cells_per_chunk or last[0].offset != job.offset:
+        if (
+            not last
+            or len(last) >= cells_per_chunk
+            or (last[0].offset, last[0].stop) != (job.offset, job.stop)
+        ):
             chunks.append(last := [])
         last.append(job)
     return chunks

@@ -9,12 +9,12 @@ class Fired:
 
     Attributes:
         times: number of cells that patched it.
-        mean_norm: mean over cells and prompts of the L2 norm of the change it made.
+        rms_norm: root mean square, over cells and prompts, of the L2 norm of the change.
     """
 
     hook_name: str
     times: int
-    mean_norm: float
+    rms_norm: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Receipt:
     """The account of one call of the engine.
 
     Attributes:
-        method: ``"wavefront"``, ``"full forward"`` or ``"reference"``.
+        method: ``"wavefront"``, ``"full forward"`` or ``"paths to the logits"``.
         n_cells: interventions asked for.
         n_unchanged: of these, the ones that provably change nothing and took the base value.
         restarts: which restarts were used: ``"layer"``, ``"position"``.

@@ -109,6 +109,17 @@ def _or_all(index: int | None) -> int | slice:
     return slice(None) if index is None else index
 
 
+def check_extent(site: Site, extents: Mapping[str, int]) -> None:
+    """Raises UnsupportedHookError where a head, neuron or key is outside the model or prompt."""
+    for axis in ("head", "neuron", "key"):
+        index = getattr(site, axis)
+        if index is not None and not 0 <= index < extents[axis]:
+            raise UnsupportedHookError(
+                f"The site {site.name!r} of layer {site.layer} has no {axis}={index}: there are "
+                f"{extents[axis]}, counted from 0."
+            )
+
+
 def select(site: Site, n_prompts: int, n_positions: int, spans: Mapping[str, Tensor]) -> Selection:
     """A site with its positions looked up in a task.
 

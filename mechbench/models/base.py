@@ -22,7 +22,7 @@ from mechbench.models.components.embedding import (
     TokenEmbedding,
     Unembedding,
 )
-from mechbench.models.hooks import NamesFilter, matching_names
+from mechbench.models.hooks import NamesFilter, firing_names
 from mechbench.models.memory import AttentionMemory
 from mechbench.models.source import ModelSource
 
@@ -73,6 +73,11 @@ class HookConfig:
     use_split_qkv_input: bool = False
     use_hook_mlp_in: bool = False
     use_attn_in: bool = False
+
+    @property
+    def splits_heads(self) -> bool:
+        """Whether attention reads one copy of the residual stream per head."""
+        return self.use_split_qkv_input or self.use_attn_in
 
 
 class Block(Protocol):
@@ -166,11 +171,13 @@ class HookedModel(HookedRootModule, ABC):
             tokens: ids, or text (BOS is put before it).
             return_type: ``"logits"``, ``"loss"`` (mean next-token cross-entropy, nats),
                 ``"both"`` or None.
-            stop_at_layer: return the residual stream that enters this block instead.
+            stop_at_layer: return the residual stream that enters this block instead; negative
+                counts from the last block, as in TransformerLens.
             memories: one per layer; tokens then continue the remembered positions.
 
         Raises:
-            TaskError: a prompt longer than the context, or an unknown ``return_type``.
+            TaskError: a prompt longer than the context, an unknown ``return_type``, or a
+                ``stop_at_layer`` that the model does not have.
         """
         if return_type not in ("logits", "loss", "both", None):
             raise TaskError(
@@ -180,8 +187,7 @@ class HookedModel(HookedRootModule, ABC):
         first = memories[0].length if memories else 0
         self.check_length(first + ids.shape[1])
         resid = self.embed_tokens(ids, first)
-        n_layers = self.cfg.n_layers
-        stop = n_layers if stop_at_layer is None else range(n_layers + 1)[stop_at_layer]
+        stop = self._stop(stop_at_layer)
         for layer, block in enumerate(self.blocks[:stop]):
             resid = block(resid, memory=memories[layer] if memories else None)
         if stop_at_layer is not None:
@@ -193,6 +199,17 @@ class HookedModel(HookedRootModule, ABC):
             return logits
         loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
         return loss if return_type == "loss" else (logits, loss)
+
+    def _stop(self, stop_at_layer: int | None) -> int:
+        n_layers = self.cfg.n_layers
+        if stop_at_layer is None:
+            return n_layers
+        if not -n_layers <= stop_at_layer <= n_layers:
+            raise TaskError(
+                f"stop_at_layer={stop_at_layer} is out of range: {self.cfg.model_name!r} has "
+                f"{n_layers} blocks, so give 0 to {n_layers}, or a negative number from the end."
+            )
+        return stop_at_layer + n_layers if stop_at_layer < 0 else stop_at_layer
 
     def answer_logits(
         self,
@@ -206,10 +223,27 @@ class HookedModel(HookedRootModule, ABC):
             NumericsError: for NaN or infinite logits.
         """
         resid = self(tokens, stop_at_layer=self.cfg.n_layers)
-        resid = torch.take_along_dim(resid, positions[..., None], dim=1)
+        return self.read_answers(torch.take_along_dim(resid, positions[..., None], dim=1), vocab)
+
+    def read_answers(
+        self,
+        resid: Float[Tensor, "*batch answer d_model"],
+        vocab: Int[Tensor, " subset"] | None = None,
+    ) -> Float[Tensor, "*batch answer subset"]:
+        """Logits from the final residual stream at the answers' positions.
+
+        Raises:
+            NumericsError: for NaN or infinite logits.
+        """
         logits = self.unembed(self.ln_final(resid), vocab)
         check_finite(logits, self.cfg.model_name)
         return logits
+
+    def generate(self, prompts: Any, **options: Any) -> Any:
+        """The prompts continued; see ``mechbench.models.generation.generate``."""
+        from mechbench.models.generation import generate  # which needs this module
+
+        return generate(self, prompts, **options)
 
     def check_length(self, n_tokens: int) -> None:
         """Raises TaskError where ``n_tokens`` do not fit the context."""
@@ -232,9 +266,15 @@ class HookedModel(HookedRootModule, ABC):
         """The output and an ``ActivationCache`` of the hook points that ``names_filter`` means.
 
         Raises:
-            HookNameError: a filter that matches no hook point.
+            HookNameError: a filter that matches no hook point, or one that is switched off.
+            TaskError: ``pos_slice`` while inputs are split by head.
         """
-        names = matching_names(names_filter, self.hook_dict)
+        names = self._hook_names(names_filter)
+        if kwargs.get("pos_slice") is not None and self.cfg.splits_heads:
+            raise TaskError(
+                "pos_slice does not know the head axis of split inputs: turn use_split_qkv_input "
+                "and use_attn_in off, or slice the cache afterwards."
+            )
         out, cache = super().run_with_cache(
             *model_args, names_filter=names, remove_batch_dim=remove_batch_dim, **kwargs
         )
@@ -252,14 +292,17 @@ class HookedModel(HookedRootModule, ABC):
     ) -> Iterator["HookedModel"]:
         """TransformerLens' context manager; a name or filter that matches nothing is an error."""
         for name, _ in [*fwd_hooks, *bwd_hooks]:
-            matching_names(name, self.hook_dict)
+            self._hook_names(name)
         with super().hooks(list(fwd_hooks), list(bwd_hooks), reset_hooks_end, clear_contexts):
             yield self
 
     def add_hook(self, name: Any, hook: Any, *args: Any, **kwargs: Any) -> None:
         """TransformerLens' method; a name or filter that matches nothing is an error."""
-        matching_names(name, self.hook_dict)
+        self._hook_names(name)
         super().add_hook(name, hook, *args, **kwargs)
+
+    def _hook_names(self, names_filter: NamesFilter) -> list[str]:
+        return firing_names(names_filter, self.hook_dict, self.cfg)
 
     def set_use_attn_result(self, use_attn_result: bool) -> None:
         """Whether ``attn.hook_result``, ``[batch pos head d_model]``, fires."""
@@ -320,6 +363,11 @@ class HookedModel(HookedRootModule, ABC):
     @property
     def W_out(self) -> Float[Tensor, "layer d_mlp d_model"]:
         return self._stack("mlp", "W_out")
+
+    def tl_parameters(self) -> dict[str, Tensor]:
+        """All weights by TransformerLens name, a tied unembedding included."""
+        unembedding = {"unembed.W_U": self.W_U, "unembed.b_U": self.b_U}
+        return dict(self.named_parameters()) | unembedding
 
     def accumulated_bias(
         self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True

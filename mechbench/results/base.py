@@ -59,6 +59,12 @@ class Result:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = Result.registry.get(cls.__name__)
+        if known is not None and known.__module__ != cls.__module__:
+            raise TypeError(
+                f"two result types called {cls.__name__!r}, in {known.__module__} and "
+                f"{cls.__module__}: stored results name their type, so rename one"
+            )
         Result.registry[cls.__name__] = cls
 
     def __post_init__(self) -> None:

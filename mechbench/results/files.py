@@ -2,7 +2,7 @@
 
 import errno
 import os
-import tempfile
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,30 +51,20 @@ def write_atomically(path: Path, data: bytes | str) -> Path:
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
     make_folder(path.parent)
-    temporary: str | None = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise store_error("write", path, error) from error
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+        with suppress(OSError):  # gone already where all went well
+            os.unlink(temporary)
     return path
-
-
-def _umask() -> int:
-    # mkstemp makes private files; results are shared like any other file of the user.
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def read_text(path: Path, what: str) -> str:

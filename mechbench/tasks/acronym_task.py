@@ -15,6 +15,7 @@ from mechbench.tasks.acronym_frame import AcronymFrame
 from mechbench.tasks.acronym_words import WordTable, pick_other
 from mechbench.tasks.metrics import LogitDifference, logit_difference
 from mechbench.tasks.pairs import PromptPairs
+from mechbench.tasks.seeds import seeded
 
 CORRUPTIONS = ("current_word", "previous_words", "previous_letters", "all")
 METHODS = ("resample", "permute")
@@ -109,7 +110,7 @@ class AcronymTask:
         words, given = self._slots(corruption, letter)
         if method not in METHODS:
             raise TaskError(f"method={method!r} is not known. {did_you_mean(method, METHODS)}")
-        rng = np.random.default_rng([seed, CORRUPTIONS.index(corruption), letter or 0])
+        rng = seeded(seed, CORRUPTIONS.index(corruption), letter or 0)
         fill = self._resample if method == "resample" else self._permute
         corrupt, kept = fill(rng, words, given)
         facts = {

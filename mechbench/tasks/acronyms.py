@@ -22,6 +22,7 @@ from mechbench.tasks.acronym_frame import (
 )
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronym_words import WordTable, word_tables
+from mechbench.tasks.seeds import seeded
 from mechbench.tasks.tokens import bos_id, pieces, text_ids, texts_ids, tokenizer_facts
 
 PREFIX = "The"
@@ -44,8 +45,9 @@ def acronyms(
     longer tails; otherwise the one tail length that serves the most letters is used for all words,
     and ``source["frame"]`` says so. Letters are spread evenly in each slot, as far as the
     usable words and acronyms allow; acronyms that the tokenizer merges (``USA``) are never
-    used. A letter may occur twice in an acronym; a word is not repeated within a prompt where its
-    letter has another.
+    used. Balance comes before variety: where merges leave a letter few acronyms (GPT-2), large
+    batches repeat those; ``source["distinct_acronyms"]`` counts. A letter may occur twice in an
+    acronym; a word is not repeated within a prompt where its letter has another.
 
     Args:
         tokenizer: Hugging Face's interface, e.g. ``model.tokenizer``.
@@ -74,7 +76,7 @@ def acronyms(
     frame = acronym_frame(
         piece_labels(PREFIX, len(prefix_ids)), [n_tail] * letters, len(tokens.opening)
     )
-    rng = np.random.default_rng([seed, n, letters])
+    rng = seeded(seed, n, letters)
     chosen = _balanced(rng, _acronym_pool(tokenizer, rng, table, tokens, letters), n)
     rows = _draw_words(rng, table, chosen)
     clean = np.concatenate(

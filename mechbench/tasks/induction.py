@@ -17,6 +17,7 @@ from mechbench.tasks.metrics import (
     logit_difference,
 )
 from mechbench.tasks.pairs import PromptPairs
+from mechbench.tasks.seeds import seeded
 from mechbench.tasks.tokens import bos_id, tokenizer_facts
 
 CORRUPTIONS = ("first_half", "other_repeat")
@@ -146,7 +147,7 @@ def induction(
             f"induction with half_length={half_length} needs {2 * half_length} different tokens, "
             f"and there are {len(ids)} to draw from. Use a smaller half_length."
         )
-    rng = np.random.default_rng([seed, n, half_length])
+    rng = seeded(seed, n, half_length)
     drawn = np.stack([rng.choice(ids, 2 * half_length, replace=False) for _ in range(n)])
     return InductionTask(
         bos=torch.tensor(bos_ids, dtype=torch.long),

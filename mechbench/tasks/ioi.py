@@ -16,6 +16,7 @@ from mechbench.tasks.acronym_words import pick_other
 from mechbench.tasks.ioi_texts import NAMES, PLACES, TEMPLATES, THINGS
 from mechbench.tasks.metrics import LogitDifference, logit_difference
 from mechbench.tasks.pairs import PromptPairs
+from mechbench.tasks.seeds import seeded
 from mechbench.tasks.tokens import (
     bos_id,
     continuation_ids,
@@ -78,7 +79,7 @@ class IOITask:
         if corruption == "swapped":
             corrupt[rows, self.spans["S2"]] = self.io
         else:
-            rng = np.random.default_rng([seed, 1])
+            rng = seeded(seed, 1)
             names = self.names.numpy()
             used = torch.stack([self.io, self.subject], 1).numpy()
             for label in ("IO", "S1", "S2"):
@@ -152,7 +153,7 @@ def ioi(
         )
     fillers = {"place": _same_length(tokenizer, PLACES), "thing": _same_length(tokenizer, THINGS)}
     chosen = _one_length_templates(tokenizer, templates or TEMPLATES, usable, fillers)
-    rng = np.random.default_rng([seed, n])
+    rng = seeded(seed, n)
     texts, io, subject = _draw_texts(rng, n, chosen, usable, fillers)
     rows = texts_ids(tokenizer, texts)
     if len({len(row) for row in rows}) > 1:

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from mechbench.errors import TaskError, did_you_mean
+from mechbench.errors import TaskError
 
 COLUMNS = ("prompt", "acronym")
 _SHOWN = 10
@@ -147,8 +147,8 @@ def _require_columns(name: str, columns: Sequence[str]) -> None:
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise TaskError(
-            f"{name} has no column {missing[0]!r}; it has {list(columns)}. "
-            f"{did_you_mean(missing[0], columns)} The columns prompt and acronym are needed."
+            f"{name} has no column {missing[0]!r}; it has {list(columns)}. Name the "
+            "columns prompt and acronym."
         )
 
 
@@ -157,4 +157,6 @@ def _row(where: str, record: Mapping[str, Any]) -> PromptRow | BadRow:
         value = record.get(column)
         if not isinstance(value, str) or not value.strip():
             return BadRow(where, f"{column} must be text, got {value!r}")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return BadRow(where, f"{column} holds half a surrogate pair: {value!a}")
     return PromptRow(where, record["prompt"].strip(), record["acronym"].strip())

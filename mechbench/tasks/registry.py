@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
 from typing import Any
 
+from pydantic import ValidationError, validate_call
+
 from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronyms import acronyms
@@ -57,7 +59,14 @@ def build_task(name: str, tokenizer: Any, **params: Any) -> Task:
     """A task by its name in ``TASKS``, with its parameters.
 
     Raises:
-        TaskError: an unknown task or parameter, a missing one, or what the task itself raises.
+        TaskError: an unknown task or parameter, a missing one, a value of the wrong type, or what
+            the task itself raises.
     """
     check_params(name, list(params))
-    return TASKS[name](tokenizer, **params)
+    try:
+        return validate_call(TASKS[name])(tokenizer, **params)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise TaskError(f"Parameters of the task {name!r} do not fit. {problems}.") from None

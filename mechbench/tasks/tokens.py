@@ -21,8 +21,8 @@ def texts_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """One string per id, for messages."""
-    return [tokenizer.decode([i]) for i in ids]
+    """One string per id, for messages; the token's own name where decoding drops its space."""
+    return [tokenizer.decode([i]) or tokenizer.convert_ids_to_tokens(i) for i in ids]
 
 
 def continuation_ids(tokenizer: Any, start: str, ends: Sequence[str]) -> list[list[int] | None]:

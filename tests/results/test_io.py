@@ -12,24 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mechbench.errors import StoreError
-from mechbench.results.base import Provenance, Result
+from mechbench.results.base import Result
 from mechbench.results.io import load_result
-
-PROVENANCE = Provenance(
-    model="tiny",
-    model_revision="0" * 64,
-    processing="none",
-    task="acronyms",
-    task_seed=None,
-    n_prompts=3,
-    seed=0,
-    dtype="float32",
-    device="cpu",
-    versions={"numpy": np.__version__},
-    wall_time_s=0.25,
-    created="2026-01-01T00:00:00+00:00",
-    notes=("a note",),
-)
+from tests.results.provenance import PROVENANCE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,6 +81,11 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, values, extra, unit, label, 
 def test_units_that_look_like_times_stay_numbers(tmp_path, unit):
     saved = Example(provenance=PROVENANCE, effect=_effect(np.ones((1, 2)), units=unit))
     assert load_result(saved.save(tmp_path)).identical(saved)
+
+
+def test_two_result_types_cannot_share_a_name():
+    with pytest.raises(TypeError, match="two result types called 'Example'"):
+        type("Example", (Result,), {"__module__": "elsewhere"})
 
 
 def test_identical_sees_each_kind_of_difference():

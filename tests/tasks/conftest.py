@@ -11,7 +11,7 @@ BOS = "<|endoftext|>"
 
 
 def toy_tokenizer(merges=(), bos=BOS, capitals=string.ascii_uppercase):
-    """Bytes, `The`, ` (`, and the spaced ``capitals``; then ``merges``. Other text is characters."""
+    """Bytes, `The`, ` (`, spaced ``capitals`` and ``merges``; other text is characters."""
     all_merges = [
         ("T", "h"),
         ("Th", "e"),

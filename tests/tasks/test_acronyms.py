@@ -134,3 +134,11 @@ def test_no_tokenizer_no_bos_and_split_capitals(make_toy, words):
         acronyms(make_toy(bos=None), 4, words=words)
     with pytest.raises(TokenizerError, match=r"' K': \[' ', 'K'\]"):
         acronyms(make_toy(capitals=ascii_uppercase.replace("K", "")), 4, words=words)
+
+
+def test_default_words_are_the_held_out_ones(gpt2):
+    shipped = pytest.importorskip("mechbench.tasks.words")
+    task = acronyms(gpt2, 60)
+    assert {word for row in task.words for word in row} <= set(shipped.held_out_words())
+    assert task.frame.exact
+    check_prompts(gpt2, task)

@@ -24,6 +24,7 @@ from mechbench.models.components.embedding import (
 from mechbench.models.components.mlp import MLP
 from mechbench.models.components.norm import LayerNorm, LayerNormPre
 from mechbench.models.config_keys import ConfigKeys
+from mechbench.models.hooks import is_hooked
 from mechbench.models.memory import AttentionMemory
 from mechbench.models.spec import (
     HuggingFaceFormat,
@@ -102,7 +103,8 @@ class GPT2Block(nn.Module):
     def to_post(
         self, resid_mid: Float[Tensor, "batch pos d_model"]
     ) -> Float[Tensor, "batch pos d_model"]:
-        mlp_in = self.hook_mlp_in(resid_mid) if self.use_hook_mlp_in else resid_mid
+        # A copy, because a hook may write in place and resid_mid is also the skip connection.
+        mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.use_hook_mlp_in else resid_mid
         return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(self.ln2(mlp_in))))
 
     def _attention_inputs(self, resid_pre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +117,7 @@ class GPT2Block(nn.Module):
         return x, x, x
 
     def _per_head(self, resid: Tensor) -> Tensor:
-        return resid[:, :, None].expand(-1, -1, self.n_heads, -1).contiguous()
+        return resid[:, :, None].repeat(1, 1, self.n_heads, 1)
 
 
 class GPT2(HookedModel):
@@ -164,8 +166,10 @@ class GPT2(HookedModel):
     def embed_tokens(
         self, tokens: Int[Tensor, "batch pos"], first_position: int = 0
     ) -> Float[Tensor, "batch pos d_model"]:
-        embed = self.hook_embed(self.embed(tokens))
-        return embed + self.hook_pos_embed(self.pos_embed(tokens, first_position))
+        embed, pos = self.embed(tokens), self.pos_embed(tokens, first_position)
+        if is_hooked(self.hook_pos_embed):
+            pos = pos.clone()  # a view of W_pos, into which a hook must not write
+        return self.hook_embed(embed) + self.hook_pos_embed(pos)
 
 
 def _norm(cfg: GPT2Config) -> nn.Module:

@@ -1,0 +1,52 @@
+# make demo       set up a virtual environment, then find and test the acronym circuit
+# make test       all tests
+# make lint       format, lint, types, import layers
+# make dashboard  browse the runs in a web page on this machine
+# make wheel      build the wheel into dist/
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; \
+	done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
+ARGS ?=
+
+.PHONY: demo test lint dashboard wheel clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(BIN)/mechbench demo $(ARGS)
+
+dashboard: $(READY)
+	$(BIN)/mechbench dashboard $(ARGS)
+
+test: $(DEV_READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+wheel: $(DEV_READY)
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean:
+	rm -rf $(VENV) dist build
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "mechbench needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# One command with the constraints, so that no second version of anything is ever fetched.
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV_READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY) $@

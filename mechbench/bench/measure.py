@@ -1,0 +1,60 @@
+"""Timing and memory of pieces of work, always compared within one run."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+_SAMPLE_SECONDS = 0.005
+
+
+@dataclass
+class Measured:
+    """Wall seconds, and bytes of resident memory above where the work began."""
+
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Measured]:
+    """Measure a block; memory is sampled every few milliseconds."""
+    process = psutil.Process()
+    start_bytes = process.memory_info().rss
+    result, stop = Measured(), threading.Event()
+
+    def sample() -> None:
+        while not stop.wait(_SAMPLE_SECONDS):
+            result.peak_bytes = max(result.peak_bytes, process.memory_info().rss - start_bytes)
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    start = time.perf_counter()
+    try:
+        yield result
+    finally:
+        result.seconds = time.perf_counter() - start
+        stop.set()
+        thread.join()
+
+
+def alternating(a: Callable[[], object], b: Callable[[], object], rounds: int) -> list[float]:
+    """Ratios of ``a``'s time to ``b``'s, taken in turn so that drift of the machine cancels."""
+    a(), b()
+    ratios = []
+    for _ in range(rounds):
+        with measured() as time_a:
+            a()
+        with measured() as time_b:
+            b()
+        ratios.append(time_a.seconds / time_b.seconds)
+    return ratios
+
+
+def spread(ratios: list[float]) -> dict[str, float]:
+    """Median, minimum and maximum."""
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}

@@ -1,0 +1,194 @@
+"""Run an experiment: each step's result and figure are saved as soon as they exist."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from shutil import rmtree
+from time import perf_counter
+from typing import Any
+
+from psutil import pid_exists
+
+from mechbench.errors import StoreError
+from mechbench.experiments.observer import Observer
+from mechbench.experiments.spec import ExperimentSpec
+from mechbench.experiments.speed import load_speed, save_speed
+from mechbench.experiments.speed_measurement import measure_speed
+from mechbench.experiments.steps import Reference, Step, checked_steps
+from mechbench.figures.export import export_figure
+from mechbench.models.bundled import bundled_models
+from mechbench.models.loading import load_model
+from mechbench.results.base import Result
+from mechbench.results.run import Run
+from mechbench.results.store import RunStore
+from mechbench.tasks.registry import build_task, check_params
+
+FINISHED = "finished"
+
+
+def run_experiment(
+    spec: ExperimentSpec,
+    store: RunStore,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    observer: Observer | None = None,
+) -> Run:
+    """The run of ``spec`` in ``store``, finished.
+
+    A finished run of an equal spec is returned as it is, unless ``force``. With ``resume`` an
+    unfinished one goes on: steps whose results are there are kept, and the step that was
+    interrupted goes on at its last finished chunk.
+
+    Raises:
+        SpecError: an analysis or a parameter that does not exist. Nothing has been loaded yet.
+        StoreError: an unfinished run of this spec is there and ``resume`` is false, or the folder
+            cannot be written.
+        MechbenchError: whatever the model, the task or an analysis raises; the run is then kept
+            with the status "failed" and the message.
+        KeyboardInterrupt: the run is kept with the status "interrupted".
+    """
+    steps = checked_steps(spec)
+    check_params(spec.task.name, list(spec.task.options()))
+    run = _claim(spec, store, resume=resume, force=force)
+    if run.status().state == FINISHED:
+        return run
+    try:
+        _work(spec, steps, run, observer or Observer())
+        run.set_status(FINISHED)
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        raise
+    except Exception as error:
+        run.set_status("failed", error=f"{type(error).__name__}: {error}")
+        raise
+    return run
+
+
+def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) -> Run:
+    """The run to work in, new or unfinished; or the finished one."""
+    digest = spec.digest()
+    if (store.root / "spec.json").is_file():
+        if not resume:
+            raise StoreError(
+                f"{str(store.root)!r} is the folder of one run: give the folder that holds the "
+                "runs, or add --resume to go on with that run."
+            )
+        return RunStore(store.root.parent).resume(store.root, spec.canonical(), spec_hash=digest)
+    found = None if force else store.find(digest)
+    if found is None:
+        return store.create(spec.canonical(), spec_hash=digest, slug=spec.name)
+    status = found.status()
+    if status.state == FINISHED:
+        return found
+    if status.state == "running" and status.pid != os.getpid() and pid_exists(status.pid):
+        raise StoreError(
+            f"{str(found.path)!r} is being run by process {status.pid}: wait for it, or add "
+            "--force to start another run of the same spec."
+        )
+    if not resume:
+        raise StoreError(
+            f"{str(found.path)!r} holds an unfinished run of this spec ({status.state}): add "
+            "--resume to go on with it, or --force to start a new one."
+        )
+    return store.resume(found.path, spec.canonical(), spec_hash=digest)
+
+
+def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
+    """Do what is not done yet: steps, their figures, the speed measurement."""
+    fitting = [step for step in steps if _fits(step, spec.model.name, observer)]
+    missing = [step for step in fitting if not run.has(step.id)]
+    time_it = spec.measure_speed and load_speed(run.path) is None
+    if not missing and not time_it:
+        return
+    observer.loading(spec.model.name)
+    context = _Context(spec)
+    for number, step in enumerate(fitting, 1):
+        if step not in missing:
+            observer.step_kept(step.id)
+            continue
+        observer.step_started(step.id, number, len(fitting))
+        run.log(f"step {step.id} ({step.part.analysis}) started")
+        start = perf_counter()
+        result = _one_step(step, context, run, observer)
+        run.save_result(step.id, result)
+        rmtree(run.checkpoint_path(step.id), ignore_errors=True)
+        save_figure(step.part.analysis, step.id, result, run, spec)
+        seconds = perf_counter() - start
+        run.log(f"step {step.id} finished in {seconds:.1f} s")
+        observer.step_finished(step.id, seconds)
+    if time_it:
+        task = context.task(None)
+        save_speed(run.path, measure_speed(context.model, task.pairs(), task.metric()))
+
+
+def _fits(step: Step, model: str, observer: Observer) -> bool:
+    if step.part.needs != "snapshots":
+        return True
+    if any(found.name == model and found.snapshots for found in bundled_models()):
+        return True
+    observer.step_left_out(step.id, f"{model} ships no training snapshots")
+    return False
+
+
+def _one_step(step: Step, context: "_Context", run: Run, observer: Observer) -> Result:
+    result = step.function(
+        context.model,
+        context.task(step.part.n),
+        **_looked_up(step.params, run),
+        seed=context.spec.seed,
+        progress=lambda done, total: observer.step_advanced(step.id, done, total),
+        checkpoint=run.checkpoint_path(step.id),
+    )
+    provenance = replace(result.provenance, spec_hash=run.spec_hash)
+    return replace(result, provenance=provenance)
+
+
+def _looked_up(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    return {
+        name: value.look_up(run.load_result) if isinstance(value, Reference) else value
+        for name, value in params.items()
+    }
+
+
+class _Context:
+    """The model and the tasks of an experiment, each made once."""
+
+    def __init__(self, spec: ExperimentSpec):
+        self.spec = spec
+        part = spec.model
+        self.model = load_model(
+            part.name,
+            snapshot=part.snapshot,
+            fold_ln=part.fold_ln,
+            center_writing_weights=part.center_writing_weights,
+            center_unembed=part.center_unembed,
+            dtype=part.dtype,
+            device=spec.device,
+        )
+        self._tasks: dict[int | None, Any] = {}
+
+    def task(self, n: int | None) -> Any:
+        """The spec's task, on ``n`` prompts where given."""
+        if n not in self._tasks:
+            part = self.spec.task
+            self._tasks[n] = build_task(part.name, self.model.tokenizer, **part.options(n))
+        return self._tasks[n]
+
+
+def figure_of(analysis: str, result: Result) -> Any:
+    """The ``FigureSpec`` that an analysis' result is drawn as."""
+    module = import_module(f"mechbench.figures.{analysis}")
+    return getattr(module, f"{analysis}_figure")(result)
+
+
+def save_figure(
+    analysis: str, step: str, result: Result, run: Run, spec: ExperimentSpec
+) -> list[Path]:
+    """The files of a step's figure, in the formats that the spec asks for; SVG and HTML always."""
+    formats = sorted({*spec.outputs.formats, "html", "svg"})
+    figure = replace(figure_of(analysis, result), name=step.replace("_", "-"))
+    preset = spec.outputs.preset
+    return export_figure(figure, run.figures, formats=formats, preset=preset, plotly_js="directory")

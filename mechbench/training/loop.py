@@ -1,0 +1,206 @@
+"""The training loop: deterministic from the recipe's seed, resumable at its checkpoints."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from mechbench.errors import NumericsError, StoreError
+from mechbench.models.base import HookedModel
+from mechbench.models.registry import variant
+from mechbench.training import checkpoints
+from mechbench.training.corpus import AcronymCorpus
+from mechbench.training.evaluation import score_letters
+from mechbench.training.model_folder import snapshot_file, snapshot_steps, write_model
+from mechbench.training.recipe import OptimiserRecipe, Recipe
+
+OnStep = Callable[[int, int, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        folder: a model folder (``config.json``, ``model.safetensors``, ``snapshots/``) with the
+            run's ``recipe.json``, ``metrics.jsonl`` and last checkpoint.
+        model: the trained model.
+        metrics: one mapping per evaluated step: ``step``, ``loss`` (mean of the steps since the
+            one before, nats), ``accuracy`` and ``logit_diff`` per letter, ``seconds`` so far.
+    """
+
+    folder: Path
+    model: HookedModel
+    metrics: list[dict[str, Any]]
+
+
+def train(
+    recipe: Recipe, out: Path, *, resume: bool = False, on_step: OnStep | None = None
+) -> TrainedRun:
+    """The run of a recipe, trained in ``out``.
+
+    An interrupt (Ctrl-C) leaves the last checkpoint; ``resume=True`` goes on from it and ends with
+    the weights, bit for bit, of a run that was never interrupted (same machine, same threads).
+    ``resume=True`` in an empty folder starts at the beginning.
+
+    Args:
+        on_step: called after every step with the steps done, the steps in all, and a mapping with
+            ``loss``, ``learning_rate`` and, where the step was evaluated, the scores.
+
+    Raises:
+        StoreError: ``out`` holds a run already and ``resume`` is false, or holds another recipe's
+            run, or cannot be written.
+        NumericsError: the loss is not finite.
+    """
+    _claim(out, recipe, resume)
+    run = _Run(recipe, out)
+    if (out / checkpoints.CHECKPOINT).is_file():
+        run.load()
+    else:
+        run.keep({})
+    while run.step < recipe.steps:
+        metrics = run.advance()
+        metrics |= run.keep(metrics)
+        if on_step is not None:
+            on_step(run.step, recipe.steps, metrics)
+    write_model(out, recipe, run.model)
+    return TrainedRun(out, run.model, checkpoints.read_metrics(out))
+
+
+def initial_model(recipe: Recipe, tokenizer: Tokenizer) -> HookedModel:
+    """The untrained model of a recipe; its weights depend on the seed alone."""
+    spec = variant(recipe.model["variant"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = spec.build(recipe.model_config_for(tokenizer), recipe.name)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if _is_matrix(name):
+                parameter *= recipe.initial_scale
+    return model
+
+
+def corpus_of(recipe: Recipe, tokenizer: Tokenizer) -> AcronymCorpus:
+    """The training text of a recipe."""
+    return AcronymCorpus(
+        tokenizer,
+        seed=recipe.seed,
+        sequences=recipe.corpus.sequences,
+        sequence_length=recipe.corpus.sequence_length,
+        acronym_share=recipe.corpus.acronym_share,
+    )
+
+
+def learning_rate(recipe: OptimiserRecipe, step: int, steps: int) -> float:
+    """The rate of the step after ``step`` done ones: linear warm-up, then a cosine."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    progress = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return recipe.learning_rate * (recipe.final_share + (1 - recipe.final_share) * cosine)
+
+
+class _Run:
+    """The moving parts of one run."""
+
+    def __init__(self, recipe: Recipe, out: Path):
+        self.recipe, self.out = recipe, out
+        self.tokenizer = recipe.load_tokenizer()
+        self.corpus = corpus_of(recipe, self.tokenizer)
+        self.model = initial_model(recipe, self.tokenizer)
+        self.optimiser = _optimiser(self.model, recipe.optimiser)
+        self.step = 0
+        self.started = time.monotonic()
+
+    def load(self) -> None:
+        """Go to the last checkpoint."""
+        self.step, seconds = checkpoints.load_checkpoint(self.out, self.model, self.optimiser)
+        self.started = time.monotonic() - seconds
+        checkpoints.keep_metrics_until(self.out, self.step)
+
+    def advance(self) -> dict[str, Any]:
+        """One optimiser step; its loss (nats per token) and learning rate."""
+        batch = torch.from_numpy(self.corpus.batch(self.step))
+        rate = learning_rate(self.recipe.optimiser, self.step, self.recipe.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss = self.model(batch, return_type="loss")
+        if not torch.isfinite(loss):
+            raise NumericsError(
+                f"The loss is {loss.item()} at step {self.step}. Lower optimiser.learning_rate "
+                "or lengthen optimiser.warmup_steps."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimiser.clip_norm)
+        self.optimiser.step()
+        self.step += 1
+        return {"loss": loss.item(), "learning_rate": rate}
+
+    def keep(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Write what this step calls for; the scores where it is evaluated.
+
+        The checkpoint comes last, so whatever it promises is there.
+        """
+        recipe, step = self.recipe, self.step
+        last = step == recipe.steps
+        kept = step in snapshot_steps(recipe)
+        scores: dict[str, Any] = {}
+        seconds = time.monotonic() - self.started
+        if kept or step % recipe.evaluation.every == 0:
+            scores = asdict(score_letters(self.model, self.tokenizer, recipe.evaluation.prompts))
+            line = {"step": step, **metrics, **scores, "seconds": round(seconds, 1)}
+            checkpoints.append_metrics(self.out, line)
+        if kept:
+            path = self.out / snapshot_file(step)
+            checkpoints.save_weights(path, self.model.state_dict(), torch.float16)
+        if last or step % recipe.checkpoint_every == 0:
+            checkpoints.save_checkpoint(self.out, self.model, self.optimiser, step, seconds)
+        return scores
+
+
+def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
+    """Make ``out`` this recipe's folder, or say why it cannot be."""
+    written = out / checkpoints.RECIPE
+    content = recipe.model_dump(mode="json")
+    if (out / checkpoints.CHECKPOINT).is_file():
+        if not resume:
+            raise StoreError(
+                f"{out} already holds a training run: go on with it (resume), or choose another "
+                "folder."
+            )
+        if not written.is_file() or json.loads(written.read_text(encoding="utf-8")) != content:
+            raise StoreError(
+                f"{out} holds a run of another recipe; a run is resumed with its own recipe only. "
+                "Choose another folder."
+            )
+        return
+    checkpoints.write_text(written, json.dumps(content, indent=2) + "\n")
+    checkpoints.write_text(out / checkpoints.METRICS, "")
+
+
+def _optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.AdamW:
+    """AdamW; weight decay on weight matrices, not on biases and norms."""
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        (decayed if _is_matrix(name) else plain).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        betas=(recipe.beta_1, recipe.beta_2),
+        fused=True,
+    )
+
+
+def _is_matrix(parameter_name: str) -> bool:
+    return parameter_name.rsplit(".", 1)[-1].startswith("W_")

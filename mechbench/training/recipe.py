@@ -1,0 +1,171 @@
+"""Training recipes: what is trained, on what, for how long. YAML under ``data/recipes/``."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tokenizers import Tokenizer
+
+from mechbench.errors import SpecError, did_you_mean
+from mechbench.models.registry import variant
+from mechbench.resources import bundled
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusRecipe(_Section):
+    """The training text; ``kind`` names the generator."""
+
+    kind: Literal["acronyms"] = "acronyms"
+    sequences: int = Field(128, ge=1, description="sequences of one step")
+    sequence_length: int = Field(48, ge=16, description="tokens of a sequence, BOS included")
+    acronym_share: float = Field(0.6, ge=0, le=1, description="share of segments")
+
+
+class OptimiserRecipe(_Section):
+    """AdamW with linear warm-up, then a cosine down to ``final_share`` of the learning rate."""
+
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(100, ge=0)
+    final_share: float = Field(0.1, ge=0, le=1)
+    beta_1: float = Field(0.9, ge=0, lt=1)
+    beta_2: float = Field(0.98, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+
+
+class EvaluationRecipe(_Section):
+    """Prompts in the exact frame, from held-out words, every ``every`` steps."""
+
+    every: int = Field(50, ge=1)
+    prompts: int = Field(512, ge=1)
+
+
+class Recipe(_Section):
+    """Everything that determines a training run.
+
+    Attributes:
+        model: ``variant`` and the fields of its config; ``d_vocab`` is the tokenizer's.
+        initial_scale: factor on the architecture's initial weight matrices; a narrow model
+            starts to attend sooner when they are larger.
+        snapshots: steps whose weights are kept in half precision, besides the last.
+    """
+
+    name: str
+    seed: int = Field(0, ge=0)
+    steps: int = Field(ge=1)
+    tokenizer: str
+    model: dict[str, Any]
+    initial_scale: float = Field(1.0, gt=0)
+    corpus: CorpusRecipe
+    optimiser: OptimiserRecipe
+    evaluation: EvaluationRecipe
+    checkpoint_every: int = Field(50, ge=1)
+    snapshots: tuple[int, ...] = ()
+
+    def load_tokenizer(self) -> Tokenizer:
+        """The bundled tokenizer that the recipe names."""
+        return Tokenizer.from_file(str(_tokenizer_file(self.tokenizer)))
+
+    def model_config_for(self, tokenizer: Tokenizer) -> Any:
+        """The variant's config, with the tokenizer's vocabulary."""
+        values = {key: value for key, value in self.model.items() if key != "variant"}
+        config = variant(self.model["variant"]).config
+        return config(**values, d_vocab=tokenizer.get_vocab_size())
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """The recipe of a YAML file, or of a bundled name such as ``acronyms-gpt2``.
+
+    Raises:
+        SpecError: no such file or bundled recipe, no valid YAML, unknown keys (the nearest valid
+            key is named), or values out of range; every problem is listed.
+    """
+    path = _find(source)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"The recipe {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SpecError(f"The recipe {path} must be a mapping of keys to values.")
+    return recipe_from(content, str(path))
+
+
+def recipe_from(content: dict[str, Any], origin: str = "given") -> Recipe:
+    """The recipe of a mapping; ``origin`` is named in errors.
+
+    Raises:
+        SpecError: as ``load_recipe``.
+    """
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(_problem(e) for e in error.errors())
+        raise SpecError(f"The recipe {origin} does not validate: {problems}") from error
+    problems = _problems_across_sections(recipe)
+    if problems:
+        raise SpecError(f"The recipe {origin} does not validate: {'; '.join(problems)}")
+    return recipe
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    folder = bundled("data") / "recipes"
+    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    if str(source) in known:
+        return folder / f"{source}.yaml"
+    raise SpecError(
+        f"There is no recipe {str(source)!r}: neither a file nor a bundled recipe. "
+        f"{did_you_mean(str(source), known)}"
+    )
+
+
+def _problem(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    where = ".".join(location)
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']} (given: {error['input']!r})"
+    section: Any = Recipe
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    return f"{where} is not a key. {did_you_mean(location[-1], section.model_fields)}"
+
+
+def _problems_across_sections(recipe: Recipe) -> list[str]:
+    """What pydantic cannot see: the variant's fields, names of files, steps."""
+    problems = []
+    if "variant" not in recipe.model:
+        return ["model.variant is missing: name an architecture, such as 'gpt2'."]
+    allowed = {f.name for f in fields(variant(recipe.model["variant"]).config)} - {"d_vocab"}
+    for key in recipe.model:
+        if key not in allowed | {"variant"}:
+            problems.append(f"model.{key} is not a key. {did_you_mean(key, allowed)}")
+    required = {"n_layers", "n_heads", "d_model", "d_mlp", "n_ctx"} & allowed
+    for key in sorted(required - recipe.model.keys()):
+        problems.append(f"model.{key} is missing.")
+    context = recipe.model.get("n_ctx", 0)
+    if isinstance(context, int) and recipe.corpus.sequence_length > context:
+        problems.append(
+            f"corpus.sequence_length is {recipe.corpus.sequence_length}, but model.n_ctx is "
+            f"{context}: shorten the sequences or lengthen the context."
+        )
+    if not _tokenizer_file(recipe.tokenizer).is_file():
+        known = [p.parent.name for p in (bundled("data") / "tokenizers").glob("*/tokenizer.json")]
+        problems.append(
+            f"tokenizer: none is called {recipe.tokenizer!r}. "
+            f"{did_you_mean(recipe.tokenizer, known)}"
+        )
+    outside = [step for step in recipe.snapshots if not 0 <= step <= recipe.steps]
+    if outside:
+        problems.append(f"snapshots: {outside} are not steps of a run of {recipe.steps} steps.")
+    return problems
+
+
+def _tokenizer_file(name: str) -> Path:
+    return bundled("data") / "tokenizers" / name / "tokenizer.json"
