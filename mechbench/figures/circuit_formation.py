@@ -47,7 +47,7 @@ def circuit_formation_figure(result: CircuitFormation) -> FigureSpec:
         _lines(
             result,
             [*_per_head(result.copying), _other("mean of other heads", result.copying_control)],
-            "OV copying, ␠X → X",
+            "OV copying, ·X → X",
             "share of letters",
         ),
         *(
@@ -61,7 +61,8 @@ def circuit_formation_figure(result: CircuitFormation) -> FigureSpec:
         caption=(
             f"Each training snapshot is measured by itself. Heads ({result.chosen_by}): {roles}. "
             "One head mean-ablated: LD with it ablated minus LD, negative means that it helps. OV "
-            "copying goes through MLP 0. " + evidence(result)
+            "copying goes from the letter with a space (·X) through MLP 0 to the letter. "
+            + evidence(result)
         ),
         panels=panels,
         columns=2,

@@ -25,7 +25,7 @@ def copy_scatter_figure(result: CopyScatter, *, columns: int = 2) -> FigureSpec:
                 x=x.values,
                 y=y.values,
                 groups=tuple(f"letter of {word}" for word, _, _ in x["point"].values),
-                fits=(Fit(slope=slope, intercept=intercept, label=label),),
+                fits=(Fit(slope=slope, intercept=intercept, label="fit"),),
                 title=f"{head}: {label}",
                 x_title="attention to C_j",
                 y_title="logit written for letter j",

@@ -21,21 +21,22 @@ def ov_copying_figure(result: OVCopying, *, member: str = TOGETHER) -> FigureSpe
         for target in result.blocks["target"].values:
             at = {"source": source, "target": target, "member": member}
             hits = int(result.hits.sel(at).sum())
-            panels.append(letter_block(result.blocks.sel(at), f"{source} → {target}: {hits}/26"))
+            title = f"{_drawn(source)} → {_drawn(target)}: {hits}/26"
+            panels.append(letter_block(result.blocks.sel(at), title))
     path = {"source": "␠X", "target": "X"}
     members = tuple(str(m) for m in result.score["member"].values)
     random = float(result.control.sel(path).mean())
     panels.append(
         layer_by_head(
-            result.head_scores.sel(path), "every head, ␠X → X", "diagonal score", colour=shares()
+            result.head_scores.sel(path), "every head, ·X → X", "diagonal score", colour=shares()
         )
     )
     panels.append(
         Bars(
             groups=members,
-            series=(series(result.score.sel(path), "␠X → X"),),
+            series=(series(result.score.sel(path), "·X → X"),),
             references=(Reference(value=random, label="random heads, summed"),),
-            title="share of letters copied, ␠X → X",
+            title="share of letters copied, ·X → X",
             x_title="head",
             y_title="diagonal score",
             y_limits=(0.0, 1.0),
@@ -46,7 +47,8 @@ def ov_copying_figure(result: OVCopying, *, member: str = TOGETHER) -> FigureSpe
         name="ov-copying",
         title=f"OV circuit between letters: {member} ({', '.join(result.heads)})",
         caption=(
-            f"W_V W_O between letters, from {result.embedding} to W_U; {result.layer_norm}. "
+            "W_V W_O between letters (·X has a space before it), "
+            f"from {result.embedding} to W_U; {result.layer_norm}. "
             "Outlined is the largest entry of each row, and the title counts rows where it is on "
             f"the diagonal. {result.control.sizes['draw']} random sets of "
             f"{len(result.heads)} heads score {random:.2f} on average, 97.5 % of them at most "
@@ -58,3 +60,8 @@ def ov_copying_figure(result: OVCopying, *, member: str = TOGETHER) -> FigureSpe
         shared_colour=False,
         provenance=provenance_of(result),
     )
+
+
+def _drawn(kind: str) -> str:
+    """Fonts of papers lack the sign for a space."""
+    return str(kind).replace("␠", "·")

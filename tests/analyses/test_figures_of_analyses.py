@@ -50,6 +50,7 @@ def test_result_and_figure(name, run, tmp_path):
     again = FigureSpec.from_json(spec.to_json())
     assert again.caption == spec.caption and len(again.panels) == len(spec.panels)
     to_mpl(spec, "text")
+    assert "␠" not in spec.to_json()  # no font has it
 
 
 def test_heat_maps_hold_the_means(run):
