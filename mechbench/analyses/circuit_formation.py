@@ -12,7 +12,7 @@ from mechbench.analyses.circuit_search import circuit_search
 from mechbench.analyses.common.ablation import ablate, ablated_values, keep_only
 from mechbench.analyses.common.behaviour import attention_features
 from mechbench.analyses.common.estimates import estimate, labelled
-from mechbench.analyses.common.frame import all_pairs, clean_metric, per_prompt
+from mechbench.analyses.common.frame import all_pairs, clean_metric, per_prompt, with_all_letters
 from mechbench.analyses.common.heads import Head, all_heads, head_labels, parse_heads, some_heads
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
@@ -111,7 +111,7 @@ def _snapshots(
             f"{source.name!r} is not a bundled model, so its snapshots cannot be found by step: "
             "give load=, a function from a training step to the model."
         )
-    processing = dict.fromkeys(source.processing, True)
+    processing: dict[str, Any] = dict.fromkeys(source.processing, True)
     cfg = model.cfg
 
     def bundled_snapshot(step: int) -> Any:
@@ -141,7 +141,7 @@ def _summaries(
         part=["full", "circuit", "nothing"],
         **axis,
     )
-    correct = (parts.sel(part="full", drop=True) > 0).astype(np.float64)
+    correct = with_all_letters((parts.sel(part="full", drop=True) > 0).astype(np.float64))
     effects = torch.stack([row["effects"] for row in rows])
     effect = per_prompt(effects[:, own], task, meaning="LD ablated - LD", **axis, **names)
     copying = torch.stack([row["copying"].flatten() for row in rows])
@@ -152,13 +152,15 @@ def _summaries(
         "accuracy": estimate(correct, seed=seed).assign_attrs(
             units="share", long_name="share of letters predicted"
         ),
-        "logit_diff": estimate(parts, seed=seed),
-        "effect": estimate(effect, seed=seed),
-        "effect_control": labelled(
-            effects[:, others].mean((1, 2)),
-            {**axis, ANSWER: list(parts[ANSWER].values)},
-            units="logits",
-            meaning="LD ablated - LD, mean over all other heads",
+        "logit_diff": estimate(with_all_letters(parts), seed=seed),
+        "effect": estimate(with_all_letters(effect), seed=seed),
+        "effect_control": with_all_letters(
+            labelled(
+                effects[:, others].mean((1, 2)),
+                {**axis, ANSWER: list(parts[ANSWER].values)},
+                units="logits",
+                meaning="LD ablated - LD, mean over all other heads",
+            )
         ),
         "copying": labelled(
             copying[:, own], {**axis, **names}, units="share of rows", meaning="OV diagonal score"

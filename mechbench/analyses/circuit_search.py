@@ -21,6 +21,7 @@ from mechbench.analyses.common.frame import (
     clean_metric,
     per_prompt,
     subset,
+    with_all_letters,
 )
 from mechbench.analyses.common.heads import Head, all_heads, head_labels
 from mechbench.analyses.common.provenance import Clock
@@ -28,7 +29,7 @@ from mechbench.analyses.common.selection import ranked_heads
 from mechbench.analyses.common.steps import Progress, Steps
 from mechbench.errors import TaskError
 from mechbench.interventions.runs import Runs
-from mechbench.results.circuit_search import ALL_LETTERS, PARTS, CircuitSearch
+from mechbench.results.circuit_search import PARTS, CircuitSearch
 from mechbench.shapes import ANSWER, PROMPT
 from mechbench.tasks.acronym_task import AcronymTask
 
@@ -214,9 +215,7 @@ def _test(ablation: _Ablation, circuit: list[Head], n_random: int) -> dict[str, 
     n = 2 + len(removed)
 
     def ld(values: Tensor, **axes) -> xr.DataArray:
-        letters = per_prompt(values, task, meaning="LD", **axes)
-        mean = letters.mean(ANSWER, keepdims=True).assign_coords({ANSWER: [ALL_LETTERS]})
-        return xr.concat([letters, mean], dim=ANSWER)
+        return with_all_letters(per_prompt(values, task, meaning="LD", **axes))
 
     intact = torch.from_numpy(ablation.full.values)
     parts = ld(torch.stack([intact, kept[0], kept[1], gone[0]]), part=PARTS)

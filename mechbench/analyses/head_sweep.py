@@ -68,7 +68,8 @@ def head_sweep(
     }
     n_cells = model.cfg.n_layers * model.cfg.n_heads
     steps = Steps(n_cells * len(chosen) * len(where) * (1 + control), progress, checkpoint)
-    effects, controls = [], []
+    effects: list[xr.DataArray] = []
+    controls: list[xr.DataArray] = []
     for letter in chosen:
         runs = Runs(model, task.pairs(corruption, letter=letter, method=method, seed=seed))
         name = f"heads-{corruption}-{letter}"

@@ -21,8 +21,7 @@ def print_summary(run: Run) -> None:
     speed = load_speed(run.path)
     for line in [*headline(results), *([speed.sentence] if speed else [])]:
         stdout.print(escape(line))
-    model = run.spec["model"]["name"]
-    published = published_section(model, results)
+    published = published_section(results)
     for table in published.tables:
         print_table(table)
     for line in published.untested:

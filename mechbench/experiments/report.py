@@ -52,7 +52,7 @@ def _page(run: Run) -> dict[str, Any]:
     results = saved_results(run)
     first = next(iter(results.values()), None)
     model = first.provenance.model if first else spec["model"]["name"]
-    published = published_section(model, results)
+    published = published_section(results)
     speed = load_speed(run.path)
     return {
         "title": spec["title"] or spec["name"],

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 
-import xarray as xr
-
+from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
 from mechbench.results.base import Result
 from mechbench.results.circuit_search import ALL_LETTERS, DIRECT, EFFECT_WORD, CircuitSearch
 from mechbench.shapes import ANSWER, HEAD, LAYER
-
-_ESTIMATE = "estimate"
 
 
 def summary_tables(results: Mapping[str, Result]) -> list[TextTable]:
@@ -21,12 +18,6 @@ def headline(results: Mapping[str, Result]) -> list[str]:
     """A sentence for each test of a circuit, with its interval and its control."""
     found = [r for r in results.values() if isinstance(r, CircuitSearch)]
     return [line for result in found for line in _tests_of(result)]
-
-
-def with_interval(estimate: xr.DataArray, digits: int = 2) -> str:
-    """``mean [low, high]`` of an estimate without further axes."""
-    mean, low, high = (float(estimate.sel({_ESTIMATE: k})) for k in ("mean", "low", "high"))
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _circuit_table(result: CircuitSearch) -> TextTable:

@@ -18,8 +18,9 @@ class CircuitFormation(Result):
     minus LD: negative means that the head helps; ``effect_control`` (step answer) is the mean over
     all other heads. ``copying`` (step head) is the share of letters that a head's OV circuit copies
     (␠X to X, through MLP 0), ``copying_control`` (step) the mean over all other heads.
-    ``attention`` (kind step head) is mean attention to the word and to the token before. Estimate
-    is mean, low, high of a 95 % bootstrap interval over prompts.
+    ``attention`` (kind step head) is mean attention to the word and to the token before. The answer
+    "all letters" is the mean over letters. Estimate is mean, low, high of a 95 % bootstrap interval
+    over prompts.
     """
 
     heads: tuple[str, ...]

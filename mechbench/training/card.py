@@ -36,7 +36,7 @@ def render_card(metrics: dict[str, Any]) -> str:
                 for row in metrics["seeds"]
             ),
         ),
-        "Minutes: wall time on one thread of a shared two-core machine.",
+        "Minutes: wall time of one thread, on a machine that was busy with other work too.",
         "## Over training",
         f"The snapshots in `snapshots/` (seed {shipped['seed']}, half precision), scored in fp32.",
         _table(

@@ -163,7 +163,10 @@ def _problems_across_sections(recipe: Recipe) -> list[str]:
         )
     outside = [step for step in recipe.snapshots if not 0 <= step <= recipe.steps]
     if outside:
-        problems.append(f"snapshots: {outside} are not steps of a run of {recipe.steps} steps.")
+        problems.append(
+            f"snapshots: {outside} are not steps of a run of {recipe.steps} steps: "
+            "leave them out, or train longer."
+        )
     return problems
 
 

@@ -15,6 +15,7 @@ from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronym_words import WordTable
 
 SPACED, BARE, THE, OPEN, TAILS, N_TAILS = 1, 27, 53, 54, 55, 44
+LETTERS, POSITIONS = slice(0, 26), 26  # dimensions of the planted residual stream
 
 
 @pytest.fixture
@@ -75,3 +76,31 @@ def make_model():
 @pytest.fixture
 def model(make_model):
     return make_model()
+
+
+@pytest.fixture
+def planted(make_model, task):
+    """1.1 copies letters 1 and 2, 2.0 copies letter 3, 0.0 attends to the token before."""
+    model = make_model(n_heads=2, d_model=64, d_mlp=8, tied=False)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.01)
+        for norm in (model.ln_final, *(n for b in model.blocks for n in (b.ln1, b.ln2))):
+            norm.w.fill_(1.0)
+        model.W_E[task.spaced_capitals, LETTERS] += torch.eye(26)
+        model.pos_embed.W_pos[:11, POSITIONS : POSITIONS + 11] += torch.eye(11)
+        model.W_U[LETTERS, task.capitals] += torch.eye(26)
+        for (layer, head), letters in {(1, 1): (0, 1), (2, 0): (2,)}.items():
+            attn = model.blocks[layer].attn
+            attn.W_K[head, POSITIONS, 31] += 8.0
+            for p in set(range(11)) - {8 + i for i in letters}:  # where it has no job: to BOS
+                attn.W_Q[head, POSITIONS + p, 31] += 8.0
+            for i in letters:
+                attn.W_Q[head, POSITIONS + 8 + i, i] += 8.0
+                attn.W_K[head, POSITIONS + 2 + 2 * i, i] += 8.0
+            attn.W_V[head, LETTERS, :26] += torch.eye(26) - 1 / 26
+            attn.W_O[head, :26, LETTERS] += 3 * torch.eye(26)
+        for p in range(1, 11):
+            model.blocks[0].attn.W_Q[0, POSITIONS + p, p] += 8.0
+            model.blocks[0].attn.W_K[0, POSITIONS + p - 1, p] += 8.0
+    return model

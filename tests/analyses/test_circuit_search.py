@@ -10,36 +10,6 @@ from mechbench.analyses.common.direct import direct_effects
 from mechbench.analyses.common.steps import Steps
 from mechbench.errors import TaskError
 
-LETTERS, POSITIONS = slice(0, 26), 26  # dimensions of the planted residual stream
-
-
-@pytest.fixture
-def planted(make_model, task):
-    """1.1 copies letters 1 and 2, 2.0 copies letter 3, 0.0 attends to the token before."""
-    model = make_model(n_heads=2, d_model=64, d_mlp=8, tied=False)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(0.01)
-        for norm in (model.ln_final, *(n for b in model.blocks for n in (b.ln1, b.ln2))):
-            norm.w.fill_(1.0)
-        model.W_E[task.spaced_capitals, LETTERS] += torch.eye(26)
-        model.pos_embed.W_pos[:11, POSITIONS : POSITIONS + 11] += torch.eye(11)
-        model.W_U[LETTERS, task.capitals] += torch.eye(26)
-        for (layer, head), letters in {(1, 1): (0, 1), (2, 0): (2,)}.items():
-            attn = model.blocks[layer].attn
-            attn.W_K[head, POSITIONS, 31] += 8.0
-            for p in set(range(11)) - {8 + i for i in letters}:  # where it has no job: to BOS
-                attn.W_Q[head, POSITIONS + p, 31] += 8.0
-            for i in letters:
-                attn.W_Q[head, POSITIONS + 8 + i, i] += 8.0
-                attn.W_K[head, POSITIONS + 2 + 2 * i, i] += 8.0
-            attn.W_V[head, LETTERS, :26] += torch.eye(26) - 1 / 26
-            attn.W_O[head, :26, LETTERS] += 3 * torch.eye(26)
-        for p in range(1, 11):
-            model.blocks[0].attn.W_Q[0, POSITIONS + p, p] += 8.0
-            model.blocks[0].attn.W_K[0, POSITIONS + p - 1, p] += 8.0
-    return model
-
 
 def test_finds_the_planted_heads_and_their_roles(planted, make_task):
     task = make_task(n=16)

@@ -140,6 +140,18 @@ def test_per_head_patches_of_a_set_equal_the_whole_site():
     torch.testing.assert_close(values[0], values[1], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("first, then", [("z", "attn_out"), ("mlp_post", "mlp_out")])
+def test_two_patches_of_one_half_both_count(first, then):
+    pairs = random_pairs(shared_prefix=0)
+    metric = random_metric(pairs)
+    early, late = Patch(Site(first, 1, position=1)), Patch(Site(then, 1, position=2))
+    cells = [(early, late), (early,), (late,)]
+    values = run_patches(MODEL, pairs, cells, metric).values
+    expected = reference(MODEL, pairs, cells, metric, "noise")
+    torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(values[0], values[2], atol=1e-3)
+
+
 def test_whole_vocabulary_metric():
     pairs = random_pairs()
     metric = answer_log_prob(pairs)

@@ -21,9 +21,11 @@ class PlainGPT2:
     """A model's weights in float64, and its forward pass."""
 
     def __init__(self, model):
-        self.weights = {
-            name: value.detach().double() for name, value in model.tl_parameters().items()
-        }
+        self.weights = {name: value.detach().double() for name, value in model.named_parameters()}
+        if "unembed.W_U" not in self.weights:
+            embedding = self.weights["embed.W_E"]
+            self.weights["unembed.W_U"] = embedding.T
+            self.weights["unembed.b_U"] = embedding.new_zeros(len(embedding))
         self.n_layers, self.n_heads = model.cfg.n_layers, model.cfg.n_heads
 
     def _norm(self, name: str, x: Tensor, edit: Edit) -> Tensor:
@@ -76,7 +78,7 @@ class PlainGPT2:
         for layer in range(self.n_layers):
             at = f"blocks.{layer}"
             resid = edit(f"{at}.hook_resid_pre", resid)
-            # ln1's hook points, on the copy that all heads share.
+            # ln1's hook points as all heads share them: to be read, not edited.
             self._norm(f"{at}.ln1", resid, edit)
             resid = resid + edit(f"{at}.hook_attn_out", self._attention(layer, resid, edit))
             resid = edit(f"{at}.hook_resid_mid", resid)

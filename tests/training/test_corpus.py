@@ -47,6 +47,13 @@ def test_text_is_tokenised_as_the_tokenizer_would():
         assert TOKENIZER.encode(TOKENIZER.decode(row[1:].tolist())).ids == row[1:].tolist()
 
 
+def test_a_string_at_the_beginning_is_the_exact_frame():
+    rows = corpus(acronym_share=1.0, sequences=512).batch(0)
+    starts = [TOKENIZER.decode(row[1:3].tolist()) for row in rows]
+    assert any(re.fullmatch("The [A-Z]", start) for start in starts)
+    assert not any(start.startswith(" The") for start in starts)
+
+
 def test_closed_strings_spell_their_words_initials(texts):
     matches = [match for text in texts for match in STRING.finditer(text)]
     assert len(matches) > 300

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -24,8 +23,11 @@ class RandomDirection:
     clean: Mapping[str, Tensor]
     seed: int
     run: str = "corrupt"
-    whole: ClassVar[bool] = True
     _made: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return True
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         if hook_name not in self._made:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mechbench.analyses.common.estimates import labelled
 from mechbench.errors import TaskError
+from mechbench.results.circuit_search import ALL_LETTERS
 from mechbench.shapes import ANSWER, PROMPT
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.metrics import Metric
@@ -121,3 +122,9 @@ def per_prompt(values: Tensor, task: AcronymTask, *, meaning: str, **axes) -> xr
 
 def answer_labels(task: AcronymTask) -> list[str]:
     return [f"letter {i}" for i in range(1, n_letters(task) + 1)]
+
+
+def with_all_letters(values: xr.DataArray) -> xr.DataArray:
+    """``values`` with one more answer, ``"all letters"``: the mean over letters."""
+    mean = values.mean(ANSWER, keepdims=True).assign_coords({ANSWER: [ALL_LETTERS]})
+    return xr.concat([values, mean], dim=ANSWER).transpose(*values.dims).assign_attrs(values.attrs)

@@ -1,0 +1,28 @@
+"""The analyses by name, for specs and the command line.
+
+Each value is a module with a function of the same name as the key, and every such function is
+called in one way::
+
+    fn(model, task, *, seed=0, progress=None, checkpoint=None, **params) -> Result
+
+``progress(done, total)`` is called while it works, ``checkpoint`` is a folder of its own in which
+it keeps finished chunks and from which an equal call goes on, and ``params`` are its own keyword
+arguments. Head names in params are text ("8.10"), because YAML reads a bare 8.10 as 8.1. The result
+type is in ``mechbench.results.<name>`` and the figure in ``mechbench.figures.<name>``, a function
+``<name>_figure(result)``.
+"""
+
+ANALYSES = {
+    "residual_sweep": "mechbench.analyses.residual_sweep",
+    "head_sweep": "mechbench.analyses.head_sweep",
+    "attention_histogram": "mechbench.analyses.attention_histogram",
+    "circuit_evaluation": "mechbench.analyses.circuit_evaluation",
+    "ov_copying": "mechbench.analyses.ov_copying",
+    "copy_scatter": "mechbench.analyses.copy_scatter",
+    "position_swap": "mechbench.analyses.position_swap",
+    "bos_swap": "mechbench.analyses.bos_swap",
+    "combined_swap": "mechbench.analyses.combined_swap",
+    "circuit_search": "mechbench.analyses.circuit_search",
+    "circuit_formation": "mechbench.analyses.circuit_formation",
+    "compare_published": "mechbench.analyses.compare_published",
+}

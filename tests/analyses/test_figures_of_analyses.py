@@ -1,0 +1,106 @@
+"""Every analysis' result survives saving, and its figure draws what the result holds."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from mechbench.analyses.registry import ANALYSES
+from mechbench.figures.render_mpl import to_mpl
+from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Table
+from mechbench.results.io import load_result
+
+_HEADS = ["1.1", "2.0"]
+_PARAMS = {
+    "attention_histogram": {"heads": _HEADS},
+    "circuit_evaluation": {"heads": _HEADS, "n_random": 2},
+    "ov_copying": {"heads": _HEADS, "n_random": 3},
+    "copy_scatter": {"heads": _HEADS},
+    "position_swap": {"heads": _HEADS, "swaps": [[1, 3]]},
+    "bos_swap": {"swaps": [[1, 3]]},
+    "combined_swap": {"heads": _HEADS, "swaps": [[1, 3]], "n_random": 2},
+    "circuit_search": {"n_random": 3},
+    "circuit_formation": {"snapshots": [1, 2]},
+}
+
+
+@pytest.fixture
+def run(planted, make_task):
+    def run_analysis(name):
+        params = dict(_PARAMS.get(name, {}))
+        if name == "circuit_formation":
+            params["load"] = lambda step: planted
+        function = getattr(import_module(ANALYSES[name]), name)
+        return function(planted, make_task(n=6), **params)
+
+    return run_analysis
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_result_and_figure(name, run, tmp_path):
+    result = run(name)
+    result.save(tmp_path)
+    loaded = load_result(tmp_path)
+    assert loaded.identical(result)
+    spec = getattr(import_module(f"mechbench.figures.{name}"), f"{name}_figure")(loaded)
+    assert isinstance(spec, FigureSpec) and spec.name == name.replace("_", "-")
+    for words in ("Model gpt2", "6 prompts", "interval"):
+        assert words in spec.caption
+    assert spec.provenance["n_prompts"] == 6
+    again = FigureSpec.from_json(spec.to_json())
+    assert again.caption == spec.caption and len(again.panels) == len(spec.panels)
+    to_mpl(spec, "text")
+    assert "␠" not in spec.to_json()  # no font has it
+
+
+def test_heat_maps_hold_the_means(run):
+    result = run("residual_sweep")
+    spec = import_module("mechbench.figures.residual_sweep").residual_sweep_figure(result)
+    panel = spec.panels[1]
+    assert isinstance(panel, Heatmap)
+    expected = result.effect.sel(answer="letter 2").mean("prompt")
+    np.testing.assert_allclose(panel.values, expected, atol=1e-6)
+    assert panel.cols[2] == "C1" and panel.rows == ("0", "1", "2")
+
+
+def test_attention_bars_hide_bos_and_show_one_deviation(run):
+    result = run("attention_histogram")
+    spec = import_module("mechbench.figures.attention_histogram").attention_histogram_figure(result)
+    panel = spec.panels[0]
+    assert isinstance(panel, Bars) and panel.groups[0] == "The" and "BOS" not in panel.groups
+    one = panel.series[2]
+    values = result.pattern.isel(head=0, answer=2).values[1:]
+    np.testing.assert_allclose(one.values, values.mean(-1), atol=1e-6)
+    np.testing.assert_allclose(one.high - one.values, values.std(-1, ddof=1), atol=1e-6)
+
+
+def test_evaluation_lines_end_at_all_heads_given(run):
+    result = run("circuit_evaluation")
+    spec = import_module("mechbench.figures.circuit_evaluation").circuit_evaluation_figure(result)
+    panel = spec.panels[0]
+    assert isinstance(panel, Lines) and panel.x_labels == ("nothing", "+1.1", "+2.0")
+    np.testing.assert_allclose(panel.series[0].values, result.values[:, :, 0].mean("prompt"))
+    np.testing.assert_allclose(panel.references[0].value, result.full[:, 0].mean("prompt"))
+
+
+def test_nothing_is_put_beside_published_numbers_of_another_model(run):
+    spec = import_module("mechbench.figures.compare_published").compare_published_figure(
+        run("compare_published")
+    )
+    assert "not comparable" in spec.caption and "untested on GPT-2 small" in spec.caption
+    heads, cumulative, effects = spec.panels
+    assert isinstance(heads, Table) and isinstance(cumulative, Table)
+    assert ("GPT-2 small 8.11", "letter mover", "–") in heads.rows
+    assert ("gpt2 1.1", "–", "letter mover") in heads.rows
+    assert cumulative.rows[8][:3] == ("+1.0", "1.39", "–")
+    assert all(row[-1] == "–" for row in effects.rows)
+
+
+def test_a_checkpoint_folder_changes_nothing(planted, make_task, tmp_path):
+    from mechbench.analyses.head_sweep import head_sweep
+
+    plain = head_sweep(planted, make_task(n=4))
+    for _ in range(2):  # the second time everything comes from the folder
+        kept = head_sweep(planted, make_task(n=4), checkpoint=tmp_path / "chunks")
+        assert kept.effect.identical(plain.effect)
+    assert len(list((tmp_path / "chunks").iterdir())) == 18
