@@ -12,7 +12,7 @@ Progress = Callable[[int, int], None]
 class Steps:
     """Arguments for the engine's calls, so that together they count up to ``n_cells`` once.
 
-    Where the work is not known beforehand, ``n_cells`` is an upper bound, and ``finish`` jumps to it.
+    Where the work is not known beforehand ``n_cells`` is an upper bound; ``finish`` jumps to it.
     ``checkpoint`` is a folder; every call keeps its finished chunks in a file of its own there.
     """
 
