@@ -80,10 +80,7 @@ def bos_swap(
         )
         return values.transpose("swap", ANSWER, LAYER, HEAD, PROMPT)
 
-    # the engine's checkpoints do not look into given values, so their names say what was swapped
-    words = "-".join(f"{a}x{b}" for a, b in pairs)
-    effect = effects(_BOS, f"bos-{words}")
-    control = effects(_AFTER_BOS, f"control-{words}")
+    effect, control = effects(_BOS, "bos"), effects(_AFTER_BOS, "control")
     return BOSSwap(
         against=against,
         effect=effect,

@@ -16,6 +16,7 @@ def test_finds_the_planted_heads_and_their_roles(planted, make_task):
     result = circuit_search(planted, task, n_random=30)
     assert set(result.heads) == {"1.1", "2.0"} and result.reached
     assert set(result.roles.values()) == {"letter mover"}
+    assert list(result.growth.step.values) == ["nothing", "1.1", "2.0"]  # the best head first
     np.testing.assert_allclose(result.faithfulness.sel(estimate="mean"), 1, atol=0.1)
     np.testing.assert_allclose(result.completeness.sel(estimate="mean"), 0, atol=0.1)
     lost = result.minimality.sel(estimate="mean")

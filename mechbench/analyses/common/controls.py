@@ -20,10 +20,10 @@ class RandomDirection:
     axis, so every prompt, position and head has its own length. Source: our choice.
     """
 
-    clean: Mapping[str, Tensor]
+    clean: Mapping[str, Tensor] = field(repr=False)  # the runs' own, which checkpoints compare
     seed: int
     run: str = "corrupt"
-    _made: dict[str, Tensor] = field(default_factory=dict)
+    _made: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def whole(self) -> bool:

@@ -12,6 +12,7 @@ Progress = Callable[[int, int], None]
 class Steps:
     """Arguments for the engine's calls, so that together they count up to ``n_cells`` once.
 
+    Where the work is not known beforehand ``n_cells`` is an upper bound; ``finish`` jumps to it.
     ``checkpoint`` is a folder; every call keeps its finished chunks in a file of its own there.
     """
 
@@ -28,7 +29,8 @@ class Steps:
 
         def progress(done: int, of: int) -> None:
             if report is not None:
-                report(start + round(n_cells * done / max(of, 1)), self._n_cells)
+                now = start + round(n_cells * done / max(of, 1))
+                report(min(now, self._n_cells), self._n_cells)
 
         file = None if self._folder is None else self._folder / f"{name}.chunks"
         return {"progress": progress, "checkpoint": file}
