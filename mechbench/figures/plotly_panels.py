@@ -138,7 +138,9 @@ def add_series(cell: Cell, panel: SeriesPanel, *, legend: str) -> None:
         figure: Any = cell.figure  # the hints of add_hline want row and col to be str
         add = figure.add_hline if reference.axis == "y" else figure.add_vline
         line = {"color": palette.GREY, "width": 1, "dash": "dash"}
-        add(reference.value, line=line, row=cell.row, col=cell.col)
+        # whether a place is empty cannot be told beside a table, which has no axes
+        where = {"row": cell.row, "col": cell.col, "exclude_empty_subplots": False}
+        add(reference.value, line=line, **where)
         if reference.label:
             key = go.Scatter(x=[None], y=[None], mode="lines", line=line)
             cell.add(key.update(_named(reference.label, legend)))
