@@ -22,7 +22,7 @@ def print_summary(run: Run) -> None:
     for line in [*headline(results), *([speed.sentence] if speed else [])]:
         stdout.print(escape(line))
     published = published_section(results)
-    for table in published.tables:
+    for table in published.tables if published.comparable else ():
         print_table(table)
     for line in published.untested:
         stdout.print(escape(line))
@@ -35,7 +35,9 @@ def print_summary(run: Run) -> None:
 
 def print_table(table: TextTable) -> None:
     """A table with its title and note."""
-    drawn = Table(title=escape(table.title) or None, title_justify="left", box=None, pad_edge=False)
+    if table.title:
+        stdout.print(escape(table.title), style="bold")
+    drawn = Table(box=None, pad_edge=False)
     for i, column in enumerate(table.columns):
         drawn.add_column(escape(column), justify="right" if i in table.numeric else "left")
     for row in table.rows:

@@ -21,11 +21,15 @@ _ELSEWHERE = "Other models than {published}, other tasks and other prompts are u
 
 @dataclass(frozen=True)
 class Published:
-    """Paragraphs and tables of published numbers, and what was not tested here."""
+    """Paragraphs and tables of published numbers, and what was not tested here.
+
+    ``comparable`` says whether the tables hold numbers that were measured here as well.
+    """
 
     text: tuple[str, ...]
     tables: tuple[TextTable, ...]
     untested: tuple[str, ...]
+    comparable: bool = False
 
 
 def published_section(results: Mapping[str, Result]) -> Published:
@@ -39,7 +43,9 @@ def published_section(results: Mapping[str, Result]) -> Published:
     text = (result.source, f"Evidence of the published numbers. {tags}.", result.statement)
     tables = (_heads_table(result), _cumulative_table(result), _effects_table(result))
     untested = _ELSEWHERE if result.comparable else _UNTESTED
-    return Published(text, tables, (untested.format(published=result.published_model),))
+    return Published(
+        text, tables, (untested.format(published=result.published_model),), result.comparable
+    )
 
 
 def _heads_table(result: ComparePublished) -> TextTable:

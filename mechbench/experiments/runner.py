@@ -13,6 +13,7 @@ from psutil import pid_exists
 
 from mechbench.errors import StoreError
 from mechbench.experiments.observer import Observer
+from mechbench.experiments.saved import figure_file
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.experiments.speed import load_speed, save_speed
 from mechbench.experiments.speed_measurement import measure_speed
@@ -99,7 +100,7 @@ def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) 
 def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
     """Do what is not done yet: steps, their figures, the speed measurement."""
     fitting = [step for step in steps if _fits(step, spec.model.name, observer)]
-    missing = [step for step in fitting if not run.has(step.id)]
+    missing = [step for step in fitting if not (run.has(step.id) and figure_file(run, step.id))]
     time_it = spec.measure_speed and load_speed(run.path) is None
     if not missing and not time_it:
         return
@@ -112,10 +113,10 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
         observer.step_started(step.id, number, len(fitting))
         run.log(f"step {step.id} ({step.part.analysis}) started")
         start = perf_counter()
-        result = _one_step(step, context, run, observer)
-        run.save_result(step.id, result)
-        rmtree(run.checkpoint_path(step.id), ignore_errors=True)
-        save_figure(step.part.analysis, step.id, result, run, spec)
+        if not run.has(step.id):
+            run.save_result(step.id, _one_step(step, context, run, observer))
+            rmtree(run.checkpoint_path(step.id), ignore_errors=True)
+        save_figure(step.part.analysis, step.id, run, spec)
         seconds = perf_counter() - start
         run.log(f"step {step.id} finished in {seconds:.1f} s")
         observer.step_finished(step.id, seconds)
@@ -184,11 +185,9 @@ def figure_of(analysis: str, result: Result) -> Any:
     return getattr(module, f"{analysis}_figure")(result)
 
 
-def save_figure(
-    analysis: str, step: str, result: Result, run: Run, spec: ExperimentSpec
-) -> list[Path]:
+def save_figure(analysis: str, step: str, run: Run, spec: ExperimentSpec) -> list[Path]:
     """The files of a step's figure, in the formats that the spec asks for; SVG and HTML always."""
     formats = sorted({*spec.outputs.formats, "html", "svg"})
-    figure = replace(figure_of(analysis, result), name=step.replace("_", "-"))
+    figure = replace(figure_of(analysis, run.load_result(step)), name=step)
     preset = spec.outputs.preset
     return export_figure(figure, run.figures, formats=formats, preset=preset, plotly_js="directory")

@@ -33,9 +33,15 @@ def saved_results(run: Run) -> dict[str, Result]:
 
 def saved_figures(run: Run) -> dict[str, FigureSpec]:
     """The figures that a run has so far, by step, in the order of its spec."""
-    paths = {step["id"]: run.figures / f"{step['id']}.figure.json" for step in run.spec["steps"]}
+    files = {step["id"]: figure_file(run, step["id"]) for step in run.spec["steps"]}
     return {
         step: FigureSpec.from_json(read_text(path, "figure"))
-        for step, path in paths.items()
-        if path.is_file()
+        for step, path in files.items()
+        if path is not None
     }
+
+
+def figure_file(run: Run, step: str) -> Path | None:
+    """Where the figure of a step is stored; None where there is none yet."""
+    path = run.figures / f"{step}.figure.json"
+    return path if path.is_file() else None

@@ -14,6 +14,7 @@ from mechbench.results.codec import content_hash
 
 Format = Literal["html", "pdf", "svg", "png"]
 _NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
+_STEP = r"^[a-z0-9]+(-[a-z0-9]+)*$"  # names files, and what "@step.field" refers to
 
 
 class _Part(BaseModel):
@@ -61,7 +62,7 @@ class StepPart(_Part):
     """
 
     analysis: str = Field(min_length=1)
-    id: str = Field(default="", pattern=rf"{_NAME}|^$")
+    id: str = Field(default="", pattern=rf"{_STEP}|^$")
     n: int | None = Field(default=None, ge=1)
     needs: Literal["snapshots"] | None = None
     params: dict[str, Any] = Field(default_factory=dict)

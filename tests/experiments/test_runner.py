@@ -120,6 +120,17 @@ def test_a_failed_run_keeps_its_results_and_the_message(model, tmp_path):
     assert run.has(FIRST)
 
 
+def test_a_figure_that_is_missing_is_drawn_without_computing_again(spec, finished):
+    drawn = finished.figures / f"{SECOND}.figure.json"
+    before = drawn.read_text()
+    drawn.unlink()
+    finished.set_status("failed", error="the figure could not be drawn")
+    saved = (finished.step_path(SECOND) / "result.json").stat().st_mtime_ns
+    run_experiment(spec, RunStore(finished.path.parent), resume=True)
+    assert drawn.read_text() == before
+    assert (finished.step_path(SECOND) / "result.json").stat().st_mtime_ns == saved
+
+
 def test_a_run_of_a_living_process_is_left_alone(spec, tmp_path, monkeypatch):
     store = RunStore(tmp_path)
     store.create(spec.canonical(), spec_hash=spec.digest(), slug=spec.name)
