@@ -19,7 +19,10 @@ _HOME = {
     "path_patch": "mechbench.interventions.path_patching",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    "__version__",
+    *_HOME,
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,7 +45,7 @@ def bos_swap(
     """The effect on LD of exchanging one head's attention to BOS between rows C_a and C_b.
 
     For the patched head the whole column of key 0 is written from the clean run with the two
-    entries exchanged; rows are not normalised again (card A6).
+    entries exchanged; rows are not normalised again.
 
     Args:
         swaps: pairs of words such as [1, 3]; by default every pair.
@@ -53,7 +53,7 @@ def bos_swap(
     Raises:
         TaskError: words outside the acronym, fewer than two prompts.
 
-    Source: Garcia-Carrasco et al. 2024, Fig. 13 (card A3.9, A4); the control is our choice.
+    Source: Garcia-Carrasco et al. 2024, Fig. 13; the control is our choice.
     """
     clock = Clock()
     pairs = choose_swaps(task, swaps)

@@ -51,7 +51,7 @@ def circuit_evaluation(
         UnsupportedHookError: a head outside the model.
         TaskError: fewer than two prompts, or no random order.
 
-    Source: Garcia-Carrasco et al. 2024, Fig. 8 (card A3.5, A4); the control is our choice.
+    Source: Garcia-Carrasco et al. 2024, Fig. 8; the control is our choice.
     """
     clock = Clock()
     if n_random < 1 or n_heads < 1:

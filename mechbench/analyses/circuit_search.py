@@ -68,7 +68,7 @@ def circuit_search(
             that loses nothing when all heads are ablated.
         UnsupportedHookError: norms other than LayerNorm.
 
-    Source: our choice; mean ablation as in Garcia-Carrasco et al. 2024 (card A4).
+    Source: our choice; mean ablation as in Garcia-Carrasco et al. 2024.
     """
     clock = Clock()
     if not 0 < target_share <= 1 or n_random < 1:

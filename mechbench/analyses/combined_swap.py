@@ -63,7 +63,7 @@ def combined_swap(
         UnsupportedHookError: a head outside the model, or no learned positions.
         TaskError: words outside the acronym, a negative threshold, fewer than two prompts.
 
-    Source: Garcia-Carrasco et al. 2024, Fig. 14 (card A3.10); the control is our choice.
+    Source: Garcia-Carrasco et al. 2024, Fig. 14; the control is our choice.
     """
     clock = Clock()
     check_size(task, 2)

@@ -42,7 +42,7 @@ def copy_scatter(
         UnsupportedHookError: a head outside the model, or norms other than LayerNorm.
         TaskError: fewer than two prompts.
 
-    Source: Garcia-Carrasco et al. 2024, Fig. 11 (card A3.7); fit and control are our choice.
+    Source: Garcia-Carrasco et al. 2024, Fig. 11; fit and control are our choice.
     """
     clock = Clock()
     check_size(task, 2)

@@ -44,7 +44,7 @@ def head_sweep(
     """The effect on each letter of writing one head's corrupted ``z`` into the clean run.
 
     Args:
-        corruption: "current_word", "previous_words" or "previous_letters" (card A3.1, 3, 4).
+        corruption: "current_word", "previous_words" or "previous_letters".
         letters: counted from 1; by default all that the corruption can reach.
         where: at "all" positions, only at the "word" (C_i), or only at the "answer" position that
             predicts letter i (A_{i-1}; for letter 1 the token before A1).

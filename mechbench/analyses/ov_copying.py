@@ -43,13 +43,13 @@ def ov_copying(
     Args:
         heads: such as "9.9"; by default the strongest of the head sweep.
         mlp0: let the embedding pass the first block's MLP (without attention and positions): part
-            of the real path, which raw embeddings understate (card A6).
+            of the real path, which raw embeddings understate.
         n_random: random sets of as many heads, the control of the sum.
 
     Raises:
         UnsupportedHookError: a head outside the model, or norms other than LayerNorm.
 
-    Source: Garcia-Carrasco et al. 2024, Figs 9, 10 (card A3.6); MLP 0 and control are our choice.
+    Source: Garcia-Carrasco et al. 2024, Figs 9, 10; MLP 0 and control are our choice.
     """
     clock = Clock()
     require_layer_norm(model)

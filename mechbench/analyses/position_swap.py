@@ -42,7 +42,7 @@ def position_swap(
         UnsupportedHookError: a head outside the model, or no learned positions.
         TaskError: words outside the acronym, fewer than two prompts.
 
-    Source: Garcia-Carrasco et al. 2024, Fig. 12 (card A3.8); the control is our choice.
+    Source: Garcia-Carrasco et al. 2024, Fig. 12; the control is our choice.
     """
     clock = Clock()
     check_size(task, 2)

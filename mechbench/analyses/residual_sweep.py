@@ -42,7 +42,7 @@ def residual_sweep(
     One patch per layer and position; letter i is corrupted and read by itself.
 
     Args:
-        corruption: "current_word", "previous_words" or "previous_letters" (card A3.1, 3, 4).
+        corruption: "current_word", "previous_words" or "previous_letters".
         letters: counted from 1; by default all that the corruption can reach.
         method: how corrupted letters are drawn, as ``task.pairs`` takes it.
         against: "max" or "mean" of the wrong letters.

@@ -44,7 +44,8 @@ def measured() -> Iterator[Measured]:
 
 def alternating(a: Callable[[], object], b: Callable[[], object], rounds: int) -> list[float]:
     """Ratios of ``a``'s time to ``b``'s, taken in turn so that drift of the machine cancels."""
-    a(), b()
+    a()
+    b()
     ratios = []
     for _ in range(rounds):
         with measured() as time_a:

@@ -11,6 +11,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -212,15 +213,16 @@ def _transformer_lens(model, pairs, metric: Metric, case: Case, cells) -> tuple[
     )
     axes = {"position": "pos"}
     # TransformerLens orders the index of a head at a position as layer, pos, head.
-    frame = pd.DataFrame(cells, columns=[axes.get(axis, axis) for axis in case.axes])
-    frame = frame[[axis for axis in ("layer", "pos", "head") if axis in frame]]
+    names = [axes.get(axis, axis) for axis in case.axes]
+    order = [name for name in ("layer", "pos", "head") if name in names]
+    frame = pd.DataFrame(dict(zip(names, zip(*cells, strict=True), strict=True)), columns=order)
 
     def read(logits: Tensor) -> Tensor:
         at_answers = torch.take_along_dim(logits, metric.positions[..., None], dim=1)
         return metric(at_answers[..., metric.vocab]).mean()
 
     with measured() as work, redirect_stderr(StringIO()):  # its progress bar
-        values = patching.generic_activation_patch(
-            model, pairs.clean, corrupt, read, case.setter, case.site, index_df=frame
+        values: Any = patching.generic_activation_patch(  # its hints mean bridges alone
+            cast(Any, model), pairs.clean, corrupt, read, case.setter, case.site, index_df=frame
         )
     return values, work.seconds, work.peak_bytes

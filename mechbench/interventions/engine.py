@@ -94,9 +94,8 @@ def _check_sites(model, pairs: PromptPairs, sites: set[Site]) -> None:
     matching_names([site.hook_name for site in sites], model.hook_dict)
     cfg = model.cfg
     for site in sites:
-        n_heads = cfg.n_heads
-        if site.name in ("k", "v") and cfg.n_key_value_heads is not None:
-            n_heads = cfg.n_key_value_heads
+        n_kv_heads = cfg.n_key_value_heads or cfg.n_heads
+        n_heads = n_kv_heads if site.name in ("k", "v") else cfg.n_heads
         extents = {"head": n_heads, "neuron": cfg.d_mlp, "key": pairs.n_positions}
         check_extent(site, extents)
 

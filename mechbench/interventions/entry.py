@@ -116,7 +116,7 @@ class Entry:
         change = (patched - current).view(*current.shape[:2], weight.shape[0], -1)
         units = [step.selection.site.head if is_z else step.selection.site.neuron for step in steps]
         if None not in units:
-            chosen = sorted(set(units))
+            chosen = sorted({unit for unit in units if unit is not None})
             change, weight = change[:, :, chosen], weight[chosen]
         return change.flatten(2) @ weight.flatten(0, 1)
 

@@ -94,7 +94,7 @@ class Selection:
         """The last position that any prompt touches."""
         return n_positions - 1 if self.positions is None else int(self.positions.max())
 
-    def index_at(self, prompts: slice | Tensor, slots: slice | Tensor) -> tuple:
+    def index_at(self, prompts: int | slice | Tensor, slots: slice | Tensor) -> tuple:
         """Index of the selected part of ``[prompt, *axes]`` at these prompts and slots."""
         chosen = {
             "pos": slots,

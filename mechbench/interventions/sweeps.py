@@ -95,6 +95,6 @@ def sweep(
 def _extent(model, pairs: PromptPairs, site: str, axis: str) -> range:
     cfg = model.cfg
     if axis == HEAD:
-        shared = site in ("k", "v") and cfg.n_key_value_heads is not None
-        return range(cfg.n_key_value_heads if shared else cfg.n_heads)
+        shared = site in ("k", "v")
+        return range((cfg.n_key_value_heads or cfg.n_heads) if shared else cfg.n_heads)
     return range({LAYER: cfg.n_layers, POSITION: pairs.n_positions, NEURON: cfg.d_mlp}[axis])

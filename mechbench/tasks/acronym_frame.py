@@ -41,7 +41,7 @@ class AcronymFrame:
 
     @property
     def exact(self) -> bool:
-        """Whether this is the 11-token frame of Garcia-Carrasco et al. 2024 (card A1)."""
+        """Whether this is the 11-token frame of Garcia-Carrasco et al. 2024."""
         return self == acronym_frame(["The"], (1, 1, 1), 1)
 
 

@@ -72,7 +72,7 @@ class AcronymTask:
         Raises:
             TaskError: ``against`` is neither ``"max"`` nor ``"mean"``.
 
-        Source: Garcia-Carrasco et al. 2024 (card A2).
+        Source: Garcia-Carrasco et al. 2024.
         """
         others = torch.arange(26).expand(26, 26)
         others = others[others != torch.arange(26)[:, None]].view(26, 25)
@@ -104,7 +104,7 @@ class AcronymTask:
         Raises:
             TaskError: an unknown corruption, method or letter; nothing to corrupt; too few words.
 
-        Source: Garcia-Carrasco et al. 2024 (card A3) for the positions and for ``"permute"``; the
+        Source: Garcia-Carrasco et al. 2024 for the positions and for ``"permute"``; the
         resampling is our choice. Tokens are replaced one by one, and text is not split anew.
         """
         words, given = self._slots(corruption, letter)

@@ -61,7 +61,7 @@ def acronyms(
         TaskError: ``n`` or ``letters`` below 1, or words that do not begin with a capital.
         TokenizerError: no BOS token, or no word or acronym splits as the task needs.
 
-    Source: Garcia-Carrasco et al. 2024 (card A1) for the frame; balance is our choice.
+    Source: Garcia-Carrasco et al. 2024 for the frame; balance is our choice.
     """
     for name, value in (("n", n), ("letters", letters)):
         if value < 1:
@@ -139,7 +139,7 @@ def check_split(tokenizer: Any, ids: np.ndarray, texts: Sequence[str]) -> None:
 def acronym_facts(frame: AcronymFrame, clean: np.ndarray, letters: np.ndarray) -> dict[str, Any]:
     """The provenance that every acronym task has: frame, balance, repeats, hash of the prompts."""
     counts = [Counter(ascii_uppercase[i] for i in slot) for slot in letters.T.tolist()]
-    kind = "exact 11-token frame of card A1" if frame.exact else "longest common frame"
+    kind = "exact 11-token frame" if frame.exact else "longest common frame"
     return {
         "frame": f"{kind}, {len(frame.labels)} tokens",
         "position_labels": list(frame.labels),

@@ -39,7 +39,7 @@ class Metric(Protocol):
 class LogitDifference:
     """logit(correct) minus the maximum or the mean of the wrong answers' logits, in logits.
 
-    Source: with ``against="max"`` and the 25 other capitals, Garcia-Carrasco et al. 2024 (card A2);
+    Source: with ``against="max"`` and the 25 other capitals, Garcia-Carrasco et al. 2024;
     with one wrong answer, Wang et al. 2022.
     """
 

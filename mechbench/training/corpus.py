@@ -90,8 +90,7 @@ class AcronymCorpus:
     string with probability ``acronym_share``, else, evenly, text of a fixed bigram model over the
     filler words or a short random sequence that is repeated two or three times. An acronym string
     has 0 to 20 filler words of bigram text (few more often than many), `The`, 2 to 5 words with
-    uniform letters, 0 to 3 filler words after each, ` (`, the letters and `)`. Source: our choice,
-    after card A8.
+    uniform letters, 0 to 3 filler words after each, ` (`, the letters and `)`. Source: our choice.
     """
 
     def __init__(

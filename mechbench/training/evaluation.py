@@ -37,7 +37,7 @@ def frame_prompts(
 ) -> tuple[Int[Tensor, "prompt pos"], Int[Tensor, "prompt answer"]]:
     """Prompts ``<bos>The C1T1 C2T2 C3T3 (A1A2`` of held-out words, and their three letters.
 
-    Letters are uniform and may repeat. Source: card A1.
+    Letters are uniform and may repeat. Source: Garcia-Carrasco et al. 2024.
     """
     rng = np.random.default_rng([seed, n])
     by_letter = {c: [w for w in held_out_words() if w[0] == c] for c in string.ascii_uppercase}

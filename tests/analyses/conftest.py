@@ -20,7 +20,7 @@ LETTERS, POSITIONS = slice(0, 26), 26  # dimensions of the planted residual stre
 
 @pytest.fixture
 def make_task():
-    """``AcronymTask`` on the exact frame of card A1, with ``n`` prompts."""
+    """``AcronymTask`` on the exact frame, with ``n`` prompts."""
 
     def make(n: int = 5, seed: int = 3) -> AcronymTask:
         rng = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ def test_paths_through_mlps_equal_frozen_heads(receivers):
             hooks = []
             for other in range(3):
 
-                def freeze(z, hook, other=other):
+                def freeze(z, hook, other=other, layer=layer, head=head):
                     z = clean["z", other].clone()
                     if other == layer:
                         z[:, :, head] = corrupt["z", other][:, :, head]
@@ -71,7 +71,7 @@ def test_paths_through_mlps_equal_frozen_heads(receivers):
                     if r.layer <= layer:
                         continue
 
-                    def put(x, hook, r=r):
+                    def put(x, hook, r=r, frozen=frozen):
                         x = x.clone()
                         x[:, :, r.head] = frozen[hook.name][:, :, r.head]
                         return x

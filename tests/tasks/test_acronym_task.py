@@ -21,7 +21,7 @@ CASES = [
 
 
 def stated_positions(corruption, letter):
-    """Card A3 on the 11-token frame, tokens that are the same in all prompts left out."""
+    """The corruptions on the 11-token frame, tokens that are the same in all prompts left out."""
     if corruption == "all":
         return [2, 3, 4, 5, 6, 7, 9, 10]
     if corruption == "current_word":

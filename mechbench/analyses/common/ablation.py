@@ -1,4 +1,4 @@
-"""Keep some heads and mean-ablate the others: the cells of circuit evaluation (card A3.5)."""
+"""Keep some heads and mean-ablate the others: the cells of circuit evaluation."""
 
 from collections.abc import Collection, Sequence
 

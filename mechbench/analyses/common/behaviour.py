@@ -55,7 +55,7 @@ def head_roles(features: xr.DataArray, heads: Sequence[Head]) -> dict[str, str]:
     """A role for each head, by the first rule that holds.
 
     1. *letter mover*: attends from the position that predicts letter i to word i, or to the token
-       before it (card A5: 9.9 and 10.10 do), and its direct effect is positive (the interval too)
+       before it, and its direct effect is positive (the interval too)
        and a fair share of all positive direct effects.
     2. *previous token*: attends to the token before, on average over words and letters.
     3. *propagator*: attends from the answer positions to the tails of earlier words and to earlier

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from mechbench.analyses.common.heads import Head
-from mechbench.interventions.sources import Run
+from mechbench.interventions.sources import Run, Source
 
 
 @dataclass(frozen=True, eq=False)
-class RandomDirection:
+class RandomDirection(Source):
     """The clean activation plus a random vector as long as (corrupted - clean), entry by entry.
 
     Where the corruption changes nothing the control changes nothing. Norms are taken over the last
@@ -24,10 +24,6 @@ class RandomDirection:
     seed: int
     run: str = "corrupt"
     _made: dict[str, Tensor] = field(default_factory=dict, repr=False)
-
-    @property
-    def whole(self) -> bool:
-        return True
 
     def value(self, hook_name: str, current: Tensor, run: Run) -> Tensor:
         if hook_name not in self._made:

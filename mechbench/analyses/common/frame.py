@@ -1,4 +1,4 @@
-"""What the analyses ask about an acronym task. Letters and words count from 1, as on card A."""
+"""What the analyses ask about an acronym task. Letters and words count from 1."""
 
 from collections.abc import Sequence
 from dataclasses import replace

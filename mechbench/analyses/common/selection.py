@@ -39,7 +39,7 @@ def ranked_heads(
 
     The mean effect is summed over letters and corruptions, letter i under the corruption that
     belongs to it, all positions; heads that help when corrupted come last. Source: our choice, from
-    the sweeps of card A3.1 to A3.4.
+    the head sweeps of Garcia-Carrasco et al. 2024.
     """
     n_cells = model.cfg.n_layers * model.cfg.n_heads
     steps = steps or Steps(0, None, None)

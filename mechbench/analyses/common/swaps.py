@@ -33,7 +33,7 @@ def position_hook(a: int, b: int) -> tuple[str, Callable]:
 def column_swapped(pattern: Tensor, a: int, b: int, key: int = 0) -> Tensor:
     """``pattern [prompt head query key]`` with rows ``a`` and ``b`` exchanged in one column.
 
-    The rows then no longer sum to 1. Source: Garcia-Carrasco et al. 2024 (card A4).
+    The rows then no longer sum to 1. Source: Garcia-Carrasco et al. 2024.
     """
     swapped = pattern.clone()
     swapped[..., key] = exchanged(pattern[..., key], -1, a, b)
@@ -44,7 +44,7 @@ def column_hooks(patterns: Mapping[int, Tensor], heads: tuple[Head, ...]) -> lis
     """Hooks that write column 0 of ``patterns`` (by layer) for these heads.
 
     Every row's entry is written, so the column keeps the value of the run it was cached on even
-    where an earlier change of the run would have moved it (card A6).
+    where an earlier change of the run would have moved it.
     """
 
     def writer(layer: int, chosen: list[int]):
