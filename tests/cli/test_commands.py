@@ -96,9 +96,7 @@ def test_export_draws_every_figure_in_every_format(mechbench, store, tmp_path):
     assert all(line.strip().startswith(str(tmp_path)) for line in out.strip().splitlines())
 
 
-def test_an_interrupt_exits_with_130_and_says_how_to_go_on(
-    mechbench, store, tmp_path, monkeypatch
-):
+def test_an_interrupt_exits_with_130_and_says_how_to_go_on(mechbench, store, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
