@@ -13,6 +13,7 @@ from functools import partial
 from io import StringIO
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -164,7 +165,8 @@ def _compare(model, pairs: PromptPairs, case: Case, n_sampled: int, say) -> dict
     }
     for name, runs in times.items():
         found = torch.cat([values for values, *_ in runs])
-        at = torch.tensor([swept.patched.values[cell] for cell in (*halves[0], *halves[1])])
+        order = (*halves[0], *halves[1])
+        at = torch.from_numpy(np.stack([swept.patched.values[cell] for cell in order]))
         per_cell = sum(seconds for _, seconds, _ in runs) / len(sample)
         result[name] = {
             "seconds": per_cell * len(cells),
