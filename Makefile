@@ -2,6 +2,7 @@
 # make test       all tests
 # make lint       format, lint, types, import layers
 # make dashboard  browse the runs in a web page on this machine
+# make figures    the figures of the README, from a run of the demo
 # make wheel      build the wheel into dist/
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 ARGS ?=
 
-.PHONY: demo test lint dashboard wheel clean
+.PHONY: demo test lint dashboard figures wheel clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -30,6 +31,13 @@ lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# Drawn at full resolution by the same code as for papers.
+FIGURES := heads-current-word circuit-formation
+figures: demo
+	$(BIN)/mechbench export acronyms --store mechbench-demo --format png --preset text --out build/figures
+	mkdir -p circuits/acronyms/figures
+	cp $(FIGURES:%=build/figures/%.png) circuits/acronyms/figures/
 
 wheel: $(DEV_READY)
 	rm -rf dist

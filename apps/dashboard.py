@@ -53,7 +53,7 @@ def show_run(run: Run, preset: str) -> None:
 def show_figure(run: Run, figure: FigureSpec, preset: str) -> None:
     """One figure, interactive, with its caption, its downloads and its provenance."""
     st.subheader(figure.title, anchor=figure.name)
-    st.plotly_chart(to_plotly(figure), key=f"{run.run_id}-{figure.name}")
+    st.plotly_chart(to_plotly(figure), theme=None, key=f"{run.run_id}-{figure.name}")
     st.caption(figure.caption)
     columns = st.columns([1, 1, 6])
     for column, kind in zip(columns, ("pdf", "svg"), strict=False):

@@ -34,7 +34,7 @@ def write_tiny_model(folder: Path) -> Path:
     return folder
 
 
-def small_spec(model: Path, **changes: Any) -> dict[str, Any]:
+def small_spec(model: Path, /, **changes: Any) -> dict[str, Any]:
     """The experiment's spec, with some keys replaced."""
     return {
         "name": "small",

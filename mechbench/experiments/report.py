@@ -56,7 +56,7 @@ def _page(run: Run) -> dict[str, Any]:
     speed = load_speed(run.path)
     return {
         "title": spec["title"] or spec["name"],
-        "subtitle": _subtitle(model, spec, first),
+        "subtitle": f"Model {model}, task {spec['task']['name']}, seed {spec['seed']}.",
         "status": run.status().state,
         "model": model,
         "headline": [*headline(results), *([speed.sentence] if speed else [])],
@@ -69,11 +69,6 @@ def _page(run: Run) -> dict[str, Any]:
         "steps": _steps(spec, results),
         "command": f"mechbench run {run.path.name}/spec.yaml",
     }
-
-
-def _subtitle(model: str, spec: dict[str, Any], first: Result | None) -> str:
-    prompts = f" on {first.provenance.n_prompts} prompts" if first else ""
-    return f"Model {model}, task {spec['task']['name']}{prompts}, seed {spec['seed']}."
 
 
 def _figure(run: Run, step: str, figure: FigureSpec) -> ReportFigure:

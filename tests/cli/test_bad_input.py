@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mechbench.models import hub
+
 
 def edit_config(folder, change):
     path = folder / "config.json"
@@ -24,6 +26,15 @@ def test_an_unknown_model_name_lists_the_nearest(refused, write_spec, tmp_path, 
 
 def test_a_model_folder_that_is_not_there(refused, write_spec, tmp_path):
     refused("run", write_spec(), "--model", tmp_path / "nothing", "--out", tmp_path / "r")
+
+
+def test_a_hub_that_cannot_be_reached(refused, write_spec, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise hub.LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    message = refused("run", write_spec(), "--model", "owner/model", "--out", tmp_path / "r")
+    assert "'owner/model'" in message and "not reachable" in message
 
 
 def test_an_unknown_key_of_a_spec_names_the_nearest(refused, write_spec, tmp_path):
@@ -97,6 +108,12 @@ def test_prompts_that_do_not_fit(refused, write_spec, tmp_path, rows, message):
     path.write_text("prompt,acronym\n" + rows)
     spec = write_spec(task={"name": "prompts", "params": {"path": str(path)}})
     assert message in refused("run", spec, "--out", tmp_path / "r").lower()
+
+
+def test_answers_of_several_tokens(refused, write_spec, tmp_path):
+    spec = write_spec(task={"name": "ioi", "n": 4})
+    message = refused("run", spec, "--out", tmp_path / "r")
+    assert "one token" in message and "[' A', 'ar', 'on']" in message
 
 
 def test_a_prompt_longer_than_the_context(refused, write_spec, tiny_folder, tmp_path):

@@ -57,7 +57,7 @@ def test_figures_captions_and_provenance_are_there(page, run):
 
 def test_the_three_kinds_of_numbers_have_sections_of_their_own(page):
     sections = re.findall(r'<section id="(\w+)">', page)
-    assert sections == ["measured", "published", "untested", "figures", "provenance"]
+    assert sections == ["measured", "figures", "published", "untested", "provenance"]
 
 
 def test_text_is_escaped(page):

@@ -126,7 +126,7 @@ def test_a_figure_that_is_missing_is_drawn_without_computing_again(spec, finishe
     drawn.unlink()
     finished.set_status("failed", error="the figure could not be drawn")
     saved = (finished.step_path(SECOND) / "result.json").stat().st_mtime_ns
-    run_experiment(spec, RunStore(finished.path.parent), resume=True)
+    run_experiment(spec, RunStore(finished.path), resume=True)
     assert drawn.read_text() == before
     assert (finished.step_path(SECOND) / "result.json").stat().st_mtime_ns == saved
 
