@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from typer.testing import CliRunner
 
 from mechbench.analyses.registry import ANALYSES
 from mechbench.cli.app import app
+from mechbench.models.loading import load_model
 from mechbench.models.registry import VARIANTS
+from mechbench.results.base import Result
+from mechbench.tasks.acronyms import acronyms
 
 README = Path(__file__).parents[1] / "README.md"
 COMMANDS = [command.name for command in app.registered_commands]
@@ -54,3 +58,19 @@ def test_the_script_in_the_readme_runs_and_saves_a_pdf(tmp_path):
 def test_every_picture_of_the_readme_is_there():
     for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README.read_text(encoding="utf-8")):
         assert (README.parent / path).is_file(), path
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    model = load_model("acronyms-gpt2")
+    return model, acronyms(model.tokenizer, n=16, seed=0)
+
+
+@pytest.mark.parametrize("name", sorted(ANALYSES))
+def test_the_example_of_every_analysis_runs(name, bundled):
+    row = re.search(rf"\| `{name}` \|.*\| `(.*)` \|", README.read_text(encoding="utf-8"))
+    assert row is not None
+    model, task = bundled
+    function = getattr(import_module(ANALYSES[name]), name)
+    result = eval(row[1], {"model": model, "task": task, name: function})
+    assert isinstance(result, Result)
