@@ -8,99 +8,28 @@ in the middle, and an unembedding that computes only the logits somebody reads.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens import ActivationCache, HookedRootModule
 
-from mechbench.errors import NumericsError, TaskError, TokenizerError
+from mechbench.errors import NumericsError, TaskError
 from mechbench.models.components.embedding import (
     TiedUnembedding,
     TokenEmbedding,
     Unembedding,
 )
+from mechbench.models.contract import Capabilities, HookConfig
 from mechbench.models.hooks import NamesFilter, firing_names
 from mechbench.models.memory import AttentionMemory
 from mechbench.models.source import ModelSource
+from mechbench.models.stacked_weights import StackedWeights
+from mechbench.models.text import TokenText
 
 
-@dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What the sweep engine may rely on. Declared by a variant, never guessed.
-
-    Attributes:
-        causal: a later token never changes an earlier position.
-        restart_at_layer: blocks can be run from a cached residual stream.
-        restart_at_position: blocks can be run for the last positions only, against remembered
-            keys and values (``hook_k`` and ``hook_v`` of the same layer).
-        additive_heads: a block writes ``sum_h z_h @ W_O[h] + b_O`` to the residual stream, so a
-            change of ``hook_z`` is a known change of ``hook_resid_mid``.
-        additive_mlp: likewise ``post @ W_out + b_out`` and ``hook_resid_post``, position by
-            position.
-    """
-
-    causal: bool
-    restart_at_layer: bool
-    restart_at_position: bool
-    additive_heads: bool
-    additive_mlp: bool
-
-
-@dataclass(kw_only=True)
-class HookConfig:
-    """Sizes and switches under the names that TransformerLens' utilities read (``model.cfg``)."""
-
-    model_name: str
-    n_layers: int
-    n_heads: int
-    n_key_value_heads: int | None
-    d_model: int
-    d_head: int
-    d_mlp: int
-    d_vocab: int
-    n_ctx: int
-    act_fn: str
-    normalization_type: str
-    device: torch.device = torch.device("cpu")
-    dtype: torch.dtype = torch.float32
-    attn_only: bool = False
-    parallel_attn_mlp: bool = False
-    default_prepend_bos: bool = True
-    use_attn_result: bool = False
-    use_split_qkv_input: bool = False
-    use_hook_mlp_in: bool = False
-    use_attn_in: bool = False
-
-    @property
-    def splits_heads(self) -> bool:
-        """Whether attention reads one copy of the residual stream per head."""
-        return self.use_split_qkv_input or self.use_attn_in
-
-
-class Block(Protocol):
-    """One residual block: attention, then MLP. ``forward`` is ``to_post(to_mid(resid_pre))``."""
-
-    def __call__(self, resid_pre: Tensor, *, memory: AttentionMemory | None = None) -> Tensor: ...
-
-    def to_mid(
-        self,
-        resid_pre: Tensor,
-        *,
-        memory: AttentionMemory | None = None,
-        queries: Tensor | None = None,
-    ) -> Tensor:
-        """The residual stream after attention, at ``queries`` only where they are given."""
-        ...
-
-    def to_post(self, resid_mid: Tensor) -> Tensor:
-        """The residual stream after the MLP; position by position."""
-        ...
-
-
-class HookedModel(HookedRootModule, ABC):
+class HookedModel(StackedWeights, TokenText, HookedRootModule, ABC):
     """A decoder-only language model with TransformerLens' hook names and layouts.
 
     A variant's constructor builds ``embed``, ``blocks``, ``ln_final`` and ``unembed``, then calls
@@ -135,7 +64,7 @@ class HookedModel(HookedRootModule, ABC):
     def _follow_weights(self) -> None:
         self.cfg.device, self.cfg.dtype = self.W_E.device, self.W_E.dtype
 
-    # --- what a variant provides -------------------------------------------------------------
+    # --- what a variant provides, and weights --------------------------------------------------
 
     @abstractmethod
     def embed_tokens(
@@ -154,6 +83,20 @@ class HookedModel(HookedRootModule, ABC):
     @property
     def b_U(self) -> Float[Tensor, " d_vocab"]:
         return self.unembed.b_U
+
+    def tl_parameters(self) -> dict[str, Tensor]:
+        """All weights by TransformerLens name, a tied unembedding included."""
+        unembedding = {"unembed.W_U": self.W_U, "unembed.b_U": self.b_U}
+        return dict(self.named_parameters()) | unembedding
+
+    def tokens_to_residual_directions(
+        self, tokens: str | int | Int[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch d_model"]:
+        """The unembedding column of each token."""
+        if isinstance(tokens, str):
+            tokens = self.to_single_token(tokens)
+        ids = torch.as_tensor(tokens, device=self.cfg.device)
+        return self.W_U.T[ids]
 
     # --- running -----------------------------------------------------------------------------
 
@@ -334,122 +277,6 @@ class HookedModel(HookedRootModule, ABC):
             block.use_split_qkv_input = self.cfg.use_split_qkv_input  # pyright: ignore
             block.use_attn_in = self.cfg.use_attn_in  # pyright: ignore
             block.use_hook_mlp_in = self.cfg.use_hook_mlp_in  # pyright: ignore
-
-    # --- weights, stacked over layers --------------------------------------------------------
-
-    def _stack(self, part: str, name: str) -> Tensor:
-        return torch.stack([getattr(getattr(block, part), name) for block in self.blocks])
-
-    @property
-    def W_Q(self) -> Float[Tensor, "layer head d_model d_head"]:
-        return self._stack("attn", "W_Q")
-
-    @property
-    def W_K(self) -> Float[Tensor, "layer kv_head d_model d_head"]:
-        return self._stack("attn", "W_K")
-
-    @property
-    def W_V(self) -> Float[Tensor, "layer kv_head d_model d_head"]:
-        return self._stack("attn", "W_V")
-
-    @property
-    def W_O(self) -> Float[Tensor, "layer head d_head d_model"]:
-        return self._stack("attn", "W_O")
-
-    @property
-    def W_in(self) -> Float[Tensor, "layer d_model d_mlp"]:
-        return self._stack("mlp", "W_in")
-
-    @property
-    def W_out(self) -> Float[Tensor, "layer d_mlp d_model"]:
-        return self._stack("mlp", "W_out")
-
-    def tl_parameters(self) -> dict[str, Tensor]:
-        """All weights by TransformerLens name, a tied unembedding included."""
-        unembedding = {"unembed.W_U": self.W_U, "unembed.b_U": self.b_U}
-        return dict(self.named_parameters()) | unembedding
-
-    def accumulated_bias(
-        self, layer: int, mlp_input: bool = False, include_mlp_biases: bool = True
-    ) -> Float[Tensor, " d_model"]:
-        """The sum of attention and MLP output biases written before ``layer``.
-
-        ``mlp_input`` adds the attention bias of ``layer`` itself, as its MLP reads it.
-        """
-        total = torch.zeros(self.cfg.d_model, device=self.cfg.device, dtype=self.cfg.dtype)
-        for block in self.blocks[:layer]:
-            total = total + block.attn.b_O  # pyright: ignore
-            if include_mlp_biases:
-                total = total + block.mlp.b_out  # pyright: ignore
-        if mlp_input:
-            total = total + self.blocks[layer].attn.b_O  # pyright: ignore
-        return total
-
-    # --- text --------------------------------------------------------------------------------
-
-    def _tokenizer(self) -> Any:
-        if self.tokenizer is None:
-            raise TokenizerError(
-                f"{self.cfg.model_name!r} has no tokenizer. Give token ids instead of text, or "
-                "load the model from a folder that holds tokenizer.json."
-            )
-        return self.tokenizer
-
-    def to_tokens(
-        self, text: str | Sequence[str], prepend_bos: bool | None = None
-    ) -> Int[Tensor, "batch pos"]:
-        """Token ids, BOS first unless ``prepend_bos`` is False.
-
-        Raises:
-            TokenizerError: no tokenizer, or no BOS token.
-            TaskError: texts of unequal token length; the lengths are listed.
-        """
-        tokenizer = self._tokenizer()
-        texts = [text] if isinstance(text, str) else list(text)
-        bos = self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos
-        prefix = [tokenizer.bos_token_id] if bos else []
-        if bos and tokenizer.bos_token_id is None:
-            raise TokenizerError("The tokenizer has no BOS token: pass prepend_bos=False.")
-        rows = [prefix + tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts]
-        lengths = sorted({len(row) for row in rows})
-        if len(lengths) > 1:
-            raise TaskError(
-                f"The {len(rows)} texts have {lengths} tokens, and one batch needs one length. "
-                "Run them one by one, or edit them to the same number of tokens."
-            )
-        return torch.tensor(rows, device=self.cfg.device)
-
-    def to_str_tokens(self, text: str | Tensor, prepend_bos: bool | None = None) -> list[str]:
-        """One string per token of one text, or of ids ``[pos]`` or ``[1 pos]``."""
-        ids = self.to_tokens(text, prepend_bos)[0] if isinstance(text, str) else text.flatten()
-        return [self._tokenizer().decode([i]) for i in ids.tolist()]
-
-    def to_string(self, tokens: Tensor) -> str | list[str]:
-        """Text of ids ``[pos]``, or a list of texts of ids ``[batch pos]``."""
-        if tokens.dim() <= 1:
-            return self._tokenizer().decode(tokens.reshape(-1).tolist())
-        return [self._tokenizer().decode(row) for row in tokens.tolist()]
-
-    def to_single_token(self, string: str) -> int:
-        """The id of a string that is one token.
-
-        Raises:
-            TokenizerError: it is several; the pieces are listed.
-        """
-        ids = self._tokenizer()(string, add_special_tokens=False)["input_ids"]
-        if len(ids) != 1:
-            pieces = [self._tokenizer().decode([i]) for i in ids]
-            raise TokenizerError(f"{string!r} is {len(ids)} tokens {pieces}, and must be one.")
-        return ids[0]
-
-    def tokens_to_residual_directions(
-        self, tokens: str | int | Int[Tensor, "*batch"]
-    ) -> Float[Tensor, "*batch d_model"]:
-        """The unembedding column of each token."""
-        if isinstance(tokens, str):
-            tokens = self.to_single_token(tokens)
-        ids = torch.as_tensor(tokens, device=self.cfg.device)
-        return self.W_U.T[ids]
 
 
 def check_finite(logits: Tensor, model_name: str) -> None:

@@ -19,8 +19,9 @@ from transformers import AutoModelForCausalLM
 
 from mechbench.errors import CheckpointError, SpecError, TaskError, UnsupportedHookError
 from mechbench.models.aliases import aliased_points
-from mechbench.models.base import Capabilities, HookConfig, HookedModel, check_finite
+from mechbench.models.base import HookedModel, check_finite
 from mechbench.models.checkpoint import raise_problems
+from mechbench.models.contract import Capabilities, HookConfig
 from mechbench.models.memory import AttentionMemory
 from mechbench.models.processing import Processing
 from mechbench.models.source import ModelSource

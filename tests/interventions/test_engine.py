@@ -24,7 +24,7 @@ from mechbench.interventions.sites import SITES, Site
 from mechbench.interventions.sources import FromRun, Function, Mean, Resample, Value, Zero
 from mechbench.interventions.sweeps import sweep
 from mechbench.interventions.wavefront import Wavefront
-from mechbench.models.base import Capabilities
+from mechbench.models.contract import Capabilities
 from mechbench.tasks.metrics import answer_log_prob
 from tests.interventions.conftest import random_metric, random_model, random_pairs
 

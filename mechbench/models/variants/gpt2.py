@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from mechbench.models.base import Capabilities, HookConfig, HookedModel
+from mechbench.models.base import HookedModel
 from mechbench.models.components.attention import Attention
 from mechbench.models.components.embedding import (
     PositionEmbedding,
@@ -24,6 +24,7 @@ from mechbench.models.components.embedding import (
 from mechbench.models.components.mlp import MLP
 from mechbench.models.components.norm import LayerNorm, LayerNormPre
 from mechbench.models.config_keys import ConfigKeys
+from mechbench.models.contract import Capabilities, HookConfig
 from mechbench.models.hooks import is_hooked
 from mechbench.models.memory import AttentionMemory
 from mechbench.models.spec import (
