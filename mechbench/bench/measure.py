@@ -14,9 +14,10 @@ _SAMPLE_SECONDS = 0.005
 
 @dataclass
 class Measured:
-    """Wall seconds, and bytes of resident memory above where the work began."""
+    """Wall and processor seconds, and bytes of resident memory above where the work began."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_bytes: int = 0
 
 
@@ -33,11 +34,12 @@ def measured() -> Iterator[Measured]:
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     try:
         yield result
     finally:
         result.seconds = time.perf_counter() - start
+        result.cpu_seconds = time.process_time() - cpu_start
         stop.set()
         thread.join()
 

@@ -21,7 +21,7 @@ from transformer_lens import patching
 from transformers import GPT2Config as HuggingFaceConfig
 from transformers import GPT2LMHeadModel
 
-from mechbench.bench.measure import alternating, measured, spread
+from mechbench.bench.measure import Measured, alternating, measured, spread
 from mechbench.interventions.patches import Patch
 from mechbench.interventions.reference import reference_values
 from mechbench.interventions.runs import Runs
@@ -160,26 +160,32 @@ def _compare(model, pairs: PromptPairs, case: Case, n_sampled: int, say) -> dict
         times[name].append(way(halves[1]))
     result["planner"] = {
         "seconds": planner.seconds,
+        "cpu_seconds": planner.cpu_seconds,
         "peak_bytes": planner.peak_bytes,
         "n_unchanged": swept.receipt.n_unchanged,
     }
     for name, runs in times.items():
-        found = torch.cat([values for values, *_ in runs])
+        found = torch.cat([values for values, _ in runs])
         order = (*halves[0], *halves[1])
         at = torch.from_numpy(np.stack([swept.patched.values[cell] for cell in order]))
-        per_cell = sum(seconds for _, seconds, _ in runs) / len(sample)
+        difference = float((found - at.mean(1)[:, 0]).abs().max())
+        assert difference < 1e-4, f"planner and {name} differ by {difference} on {case.name}"
+        per_cell = sum(work.seconds for _, work in runs) / len(sample)
+        cpu_per_cell = sum(work.cpu_seconds for _, work in runs) / len(sample)
         result[name] = {
             "seconds": per_cell * len(cells),
             "seconds_per_cell": per_cell,
-            "peak_bytes": max(peak for *_, peak in runs),
+            "peak_bytes": max(work.peak_bytes for _, work in runs),
             "ratio_to_planner": per_cell * len(cells) / planner.seconds,
-            "largest_difference": float((found - at.mean(1)[:, 0]).abs().max()),
+            "cpu_ratio_to_planner": cpu_per_cell * len(cells) / planner.cpu_seconds,
+            "largest_difference": difference,
         }
     lens, loop = result["TransformerLens"], result["plain loop"]
     say(
         f"{pairs.n_positions} tokens, {case.name} ({len(cells)} cells): planner "
         f"{planner.seconds:.1f} s, {lens['ratio_to_planner']:.1f}x faster than TransformerLens "
-        f"(target {TARGETS[case.name]:g}), {loop['ratio_to_planner']:.1f}x than a plain loop; peak "
+        f"(target {TARGETS[case.name]:g}; {lens['cpu_ratio_to_planner']:.1f}x in processor time), "
+        f"{loop['ratio_to_planner']:.1f}x than a plain loop; peak "
         f"memory {planner.peak_bytes / 2**20:.0f} MiB against {lens['peak_bytes'] / 2**20:.0f}; "
         f"largest difference {lens['largest_difference']:.1e}"
     )
@@ -198,7 +204,7 @@ def _all_cells(model, pairs: PromptPairs, case: Case) -> list[tuple[int, ...]]:
     ]
 
 
-def _plain_loop(model, pairs, metric: Metric, case: Case, cells) -> tuple[Tensor, float, int]:
+def _plain_loop(model, pairs, metric: Metric, case: Case, cells) -> tuple[Tensor, Measured]:
     patches = [
         (Patch(Site(case.site, **dict(zip(case.axes, cell, strict=True)))),) for cell in cells
     ]
@@ -206,10 +212,10 @@ def _plain_loop(model, pairs, metric: Metric, case: Case, cells) -> tuple[Tensor
     runs.need("corrupt", [patch.site.hook_name for (patch,) in patches])
     with measured() as work:
         values = reference_values(model, runs, patches, metric)
-    return values.mean(1)[:, 0], work.seconds, work.peak_bytes
+    return values.mean(1)[:, 0], work
 
 
-def _transformer_lens(model, pairs, metric: Metric, case: Case, cells) -> tuple[Tensor, float, int]:
+def _transformer_lens(model, pairs, metric: Metric, case: Case, cells) -> tuple[Tensor, Measured]:
     _, corrupt = model.run_with_cache(
         pairs.corrupt, names_filter=lambda name: name.endswith(("resid_pre", "hook_z"))
     )
@@ -227,4 +233,4 @@ def _transformer_lens(model, pairs, metric: Metric, case: Case, cells) -> tuple[
         values: Any = patching.generic_activation_patch(  # its hints mean bridges alone
             cast(Any, model), pairs.clean, corrupt, read, case.setter, case.site, index_df=frame
         )
-    return values, work.seconds, work.peak_bytes
+    return values, work
