@@ -1,5 +1,6 @@
 """Run many interventions on one task with one metric, exactly and without doing work twice."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from mechbench.interventions.wavefront import Wavefront
 from mechbench.models.hooks import matching_names
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -138,6 +141,7 @@ class _Work:
                 ) from error
             self.budget = min(self.budget, self._cell_bytes() * len(jobs)) // 2
             self.halvings += 1
+            _log.warning("Memory ran out: going on with a budget of %d MiB.", self.budget >> 20)
             return
         self.values[[job.index for job in jobs]] = values
         self.waiting = self.waiting[len(jobs) :]

@@ -213,7 +213,7 @@ def test_hooks_are_gone_after_an_error(monkeypatch):
     assert MODEL.list_hooks() == {}
 
 
-def test_out_of_memory_halves_the_budget_and_says_so(monkeypatch):
+def test_out_of_memory_halves_the_budget_and_says_so(monkeypatch, caplog):
     pairs = random_pairs()
     metric = random_metric(pairs)
     cells = [(Patch(Site("resid_pre", 1, position=p)),) for p in range(10)] * 4
@@ -230,6 +230,7 @@ def test_out_of_memory_halves_the_budget_and_says_so(monkeypatch):
     torch.testing.assert_close(outcome.values, expected.values, atol=1e-6, rtol=1e-6)
     assert outcome.receipt.budget_halvings > 0
     assert any("halved" in note for note in outcome.receipt.notes)
+    assert caplog.text.count("Memory ran out") == outcome.receipt.budget_halvings
 
 
 def test_one_cell_too_large_is_an_error(monkeypatch):
