@@ -47,11 +47,11 @@ SOURCES = [
 
 
 @st.composite
-def sites(draw, length: int) -> Site:
+def sites(draw, length: int, n_layers: int, n_heads: int) -> Site:
     name = draw(st.sampled_from(sorted(SITES)))
     axes = SITES[name][1]
     optional = {
-        "head": st.none() | st.integers(0, 3),
+        "head": st.none() | st.integers(0, n_heads - 1),
         "neuron": st.none() | st.integers(0, 47),
         "key": st.none() | st.integers(0, length - 1),
     }
@@ -62,7 +62,7 @@ def sites(draw, length: int) -> Site:
         | st.sets(st.integers(0, length - 1), min_size=2, max_size=3).map(tuple)
     )
     narrowed = {axis: draw(values) for axis, values in optional.items() if axis in axes}
-    return Site(name, draw(st.integers(0, 2)), position=position, **narrowed)
+    return Site(name, draw(st.integers(0, n_layers - 1)), position=position, **narrowed)
 
 
 def reference(model, pairs, cells, metric, direction):
@@ -76,6 +76,8 @@ def reference(model, pairs, cells, metric, direction):
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_planner_equals_reference(data):
+    n_layers, n_heads = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 2, 4]))
+    model = random_model(n_layers, n_heads, seed=data.draw(st.integers(0, 100)))
     length, n_prompts = data.draw(st.integers(3, 9)), data.draw(st.integers(1, 5))
     pairs = random_pairs(
         n_prompts,
@@ -84,13 +86,13 @@ def test_planner_equals_reference(data):
         shared_prefix=data.draw(st.integers(0, length)),
         seed=data.draw(st.integers(0, 100)),
     )
-    patch = st.builds(Patch, sites(length), st.sampled_from(SOURCES))
+    patch = st.builds(Patch, sites(length, n_layers, n_heads), st.sampled_from(SOURCES))
     cells = data.draw(st.lists(st.lists(patch, min_size=1, max_size=5).map(tuple), min_size=1))
     metric = random_metric(pairs)
     direction = data.draw(st.sampled_from(["noise", "denoise"]))
     budget = data.draw(st.sampled_from([None, 20_000]))
-    outcome = run_patches(MODEL, pairs, cells, metric, direction=direction, budget_bytes=budget)
-    expected = reference(MODEL, pairs, cells, metric, direction)
+    outcome = run_patches(model, pairs, cells, metric, direction=direction, budget_bytes=budget)
+    expected = reference(model, pairs, cells, metric, direction)
     torch.testing.assert_close(outcome.values, expected, atol=1e-5, rtol=1e-5)
 
 
