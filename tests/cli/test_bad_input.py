@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mechbench.interventions.wavefront import Wavefront
 from mechbench.models import hub
 
 
@@ -138,6 +139,15 @@ def test_weights_that_are_not_numbers(refused, write_spec, tiny_folder, tmp_path
 def test_a_head_that_the_model_does_not_have(refused, write_spec, tmp_path):
     steps = [{"analysis": "circuit_evaluation", "params": {"heads": [[9, 9]]}}]
     assert "9.9" in refused("run", write_spec(steps=steps), "--out", tmp_path / "r")
+
+
+def test_memory_that_is_too_small_for_one_patch(refused, write_spec, tmp_path, monkeypatch):
+    def run_out(self, jobs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Wavefront, "run", run_out)
+    message = refused("run", write_spec(), "--out", tmp_path / "r")
+    assert "does not fit in memory" in message and "fewer prompts" in message
 
 
 def test_an_output_folder_that_cannot_be_written(refused, write_spec, tmp_path):
