@@ -110,15 +110,27 @@ def add_heatmap(cell: Cell, panel: Heatmap, limits: Range, *, bar: dict[str, Any
 def add_table(cell: Cell, panel: Table) -> None:
     """The table's cells as text."""
     columns = list(zip(*panel.rows, strict=True)) or [()] * len(panel.columns)
+    widest = [
+        max(map(len, (title, *column)))
+        for title, column in zip(panel.columns, columns, strict=True)
+    ]
+    font = {"size": 11}
     cell.add(
         go.Table(
-            header={"values": texts(panel.columns), "align": "left", "fill_color": "#F2F2F2"},
+            columnwidth=[width + 3 for width in widest],  # by text, so that no cell wraps
+            header={
+                "values": texts(panel.columns),
+                "align": "left",
+                "fill_color": "#F2F2F2",
+                "font": font,
+            },
             cells={
                 "values": [texts(column) for column in columns],
                 "align": "left",
                 "fill_color": "white",
                 "line_color": palette.LIGHT_GREY,
                 "height": 26,
+                "font": font,
             },
         )
     )

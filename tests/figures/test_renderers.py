@@ -1,5 +1,6 @@
 """Both renderers show the values, limits and labels of the spec, and so agree with each other."""
 
+import dataclasses
 import warnings
 from html import unescape
 
@@ -17,7 +18,7 @@ from mechbench.figures.mpl_text import drawable
 from mechbench.figures.presets import PRESETS
 from mechbench.figures.render_mpl import rendering, to_mpl
 from mechbench.figures.render_plotly import to_plotly
-from mechbench.figures.spec import Diverging, FigureSpec, Heatmap, Lines, Sequential
+from mechbench.figures.spec import Diverging, FigureSpec, Heatmap, Lines, Sequential, Table
 from tests.figures.gallery import AWKWARD, SPECS, bars, heads, histogram, lens, lines, points
 
 ONE_HEATMAP = {"heads": heads, "lens": lens}
@@ -305,3 +306,14 @@ def test_very_many_cells_are_drawn_as_one_image():
         return bool(_mesh(figure).get_rasterized())
 
     assert not rasterised(100) and rasterised(230)
+
+
+def test_a_table_stands_beside_lines_with_a_reference_and_its_columns_fit_their_text():
+    curve = next(panel for panel in lines().panels if panel.references)
+    table = Table(columns=("head", "role"), rows=(("1.6", "letter mover"), ("1.2", "propagator")))
+    spec = dataclasses.replace(lines(), panels=(table, curve), columns=1)
+    figure = to_plotly(spec)
+    assert [shape.y0 for shape in figure.layout.shapes] == [curve.references[0].value]
+    narrow, wide = figure.data[0].columnwidth
+    assert wide > 2 * narrow
+    to_mpl(spec, "text")
