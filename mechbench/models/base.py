@@ -122,10 +122,7 @@ class HookedModel(StackedWeights, TokenText, HookedRootModule, ABC):
             TaskError: a prompt longer than the context, an unknown ``return_type``, or a
                 ``stop_at_layer`` that the model does not have.
         """
-        if return_type not in ("logits", "loss", "both", None):
-            raise TaskError(
-                f"return_type={return_type!r} is not known: use 'logits', 'loss', 'both' or None."
-            )
+        check_return_type(return_type)
         ids = tokens if isinstance(tokens, Tensor) else self.to_tokens(tokens)
         first = memories[0].length if memories else 0
         self.check_length(first + ids.shape[1])
@@ -138,10 +135,7 @@ class HookedModel(StackedWeights, TokenText, HookedRootModule, ABC):
         if return_type is None:
             return None
         logits = self.unembed(self.ln_final(resid))
-        if return_type == "logits":
-            return logits
-        loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-        return loss if return_type == "loss" else (logits, loss)
+        return logits_or_loss(logits, ids, return_type)
 
     def _stop(self, stop_at_layer: int | None) -> int:
         n_layers = self.cfg.n_layers
@@ -277,6 +271,22 @@ class HookedModel(StackedWeights, TokenText, HookedRootModule, ABC):
             block.use_split_qkv_input = self.cfg.use_split_qkv_input  # pyright: ignore
             block.use_attn_in = self.cfg.use_attn_in  # pyright: ignore
             block.use_hook_mlp_in = self.cfg.use_hook_mlp_in  # pyright: ignore
+
+
+def check_return_type(return_type: str | None) -> None:
+    """Raises TaskError where ``forward`` does not know this ``return_type``."""
+    if return_type not in ("logits", "loss", "both", None):
+        raise TaskError(
+            f"return_type={return_type!r} is not known: use 'logits', 'loss', 'both' or None."
+        )
+
+
+def logits_or_loss(logits: Tensor, ids: Tensor, return_type: str | None) -> Any:
+    """What ``forward`` returns: logits, the mean next-token cross-entropy in nats, both or None."""
+    if return_type is None or return_type == "logits":
+        return logits if return_type else None
+    loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    return loss if return_type == "loss" else (logits, loss)
 
 
 def check_finite(logits: Tensor, model_name: str) -> None:

@@ -19,7 +19,12 @@ from transformers import AutoModelForCausalLM
 
 from mechbench.errors import CheckpointError, SpecError, TaskError, UnsupportedHookError
 from mechbench.models.aliases import aliased_points
-from mechbench.models.base import HookedModel, check_finite
+from mechbench.models.base import (
+    HookedModel,
+    check_finite,
+    check_return_type,
+    logits_or_loss,
+)
 from mechbench.models.checkpoint import raise_problems
 from mechbench.models.contract import Capabilities, HookConfig
 from mechbench.models.memory import AttentionMemory
@@ -110,21 +115,13 @@ class BridgedModel(HookedModel):
         """As ``HookedModel.forward``; ``memories`` are refused."""
         if memories is not None:
             raise TaskError(f"{self.cfg.model_name!r} cannot continue from remembered positions.")
-        if return_type not in ("logits", "loss", "both", None):
-            raise TaskError(
-                f"return_type={return_type!r} is not known: use 'logits', 'loss', 'both' or None."
-            )
+        check_return_type(return_type)
         ids = tokens if isinstance(tokens, Tensor) else self.to_tokens(tokens)
         self.check_length(ids.shape[1])
         if stop_at_layer is not None:
             return self._residual(ids, self._stop(stop_at_layer))
         logits = self.bridge(ids, return_type="logits")
-        if return_type is None:
-            return None
-        if return_type == "logits":
-            return logits
-        loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-        return loss if return_type == "loss" else (logits, loss)
+        return logits_or_loss(logits, ids, return_type)
 
     def _residual(self, ids: Tensor, layer: int) -> Float[Tensor, "batch pos d_model"]:
         if layer < self.cfg.n_layers:
