@@ -13,7 +13,7 @@ from mechbench.errors import MemoryBudgetError, TaskError
 from mechbench.interventions.checkpoint import Checkpoint
 from mechbench.interventions.full_forward import FullForward
 from mechbench.interventions.patches import Cell
-from mechbench.interventions.plan import Job, chunk, plan
+from mechbench.interventions.plan import Job, next_chunk, plan
 from mechbench.interventions.receipts import Fired, Receipt
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sites import Site, check_extent
@@ -123,7 +123,7 @@ class _Work:
         self._report()
         try:
             while self.waiting:
-                self._run_chunk(chunk(self.waiting, self._cells_per_chunk())[0])
+                self._run_chunk(next_chunk(self.waiting, self._cells_per_chunk()))
         finally:
             if self.checkpoint is not None:
                 self.checkpoint.save(self.values, {j.index for j in self.jobs} - self._left())

@@ -6,6 +6,7 @@ its MLP, or after it; and, in a causal model, at the first position that they ch
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from torch import Tensor
 
@@ -128,16 +129,8 @@ def _misses_answers(steps: list[Step], layer: int, entry: str, facts: _Facts) ->
     )
 
 
-def chunk(jobs: Sequence[Job], cells_per_chunk: int) -> list[list[Job]]:
-    """The jobs in order, cut where the positions change and after ``cells_per_chunk``."""
-    chunks: list[list[Job]] = []
-    for job in jobs:
-        last = chunks[-1] if chunks else []
-        if (
-            not last
-            or len(last) >= cells_per_chunk
-            or (last[0].offset, last[0].stop) != (job.offset, job.stop)
-        ):
-            chunks.append(last := [])
-        last.append(job)
-    return chunks
+def next_chunk(jobs: Sequence[Job], cells_per_chunk: int) -> list[Job]:
+    """The first jobs that stand at the same positions, at most ``cells_per_chunk``."""
+    first = jobs[0]
+    together = takewhile(lambda job: (job.offset, job.stop) == (first.offset, first.stop), jobs)
+    return list(islice(together, cells_per_chunk))
