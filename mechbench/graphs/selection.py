@@ -114,7 +114,9 @@ def _greedy(graph: Graph, ranked: np.ndarray, n: int) -> np.ndarray:
                 heapq.heappush(heap, (-float(ranked[edge]), edge))
 
     open_reader(len(graph.readers) - 1)
-    while heap and chosen.sum() < n:
+    for _ in range(n):
+        if not heap:
+            break
         _, edge = heapq.heappop(heap)
         chosen[edge] = True
         writer = int(at_writer[edge])
