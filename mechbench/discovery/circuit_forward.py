@@ -21,6 +21,8 @@ from mechbench.tasks.pairs import PromptPairs
 
 _DIFFERENCE_BYTES = 64 * 2**20  # of one batch; what stays near the processor is fastest
 
+_COPY = 8  # copying a writer's differences takes about as long as adding them to so many readers
+
 Hook = tuple[str, Callable]
 
 
@@ -159,7 +161,7 @@ class _Exchange:
         batch, pos, d_model = stream.shape
         expanded = stream[:, :, None].expand(-1, -1, n_readers, -1)
         differences = self.differences[:, :, :n_before]
-        if 2 * writers.sum() < n_before:  # else picking them costs more than it saves
+        if writers.sum() * (n_readers + _COPY) < n_before * n_readers:
             chosen = writers.nonzero()[:, 0]
             if len(chosen) == 0:
                 return expanded
