@@ -40,7 +40,7 @@ _EXAMPLES = {
     show: ["mechbench show acronyms --store mechbench-demo"],
     export: ["mechbench export acronyms --format pdf,svg --preset column"],
     train: ["mechbench train acronyms-gpt2 --out my-model --set steps=500"],
-    bench: ["mechbench bench sweep --out bench.json"],
+    bench: ["mechbench bench sweep --out bench.json", "mechbench bench discover"],
     dashboard: ["mechbench dashboard --store mechbench-demo"],
 }
 
