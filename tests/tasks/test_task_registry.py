@@ -14,11 +14,13 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "prompts": {"path": path, "words": english},
         "induction": {"n": 4},
         "ioi": {"n": 4},
+        "greater_than": {"n": 4},
     }
     assert set(params) == set(TASKS)
     for name, given in params.items():
         task = build_task(name, gpt2, **given)
         assert task.name == name
+        assert len(task) == len(task.clean) == (1 if name == "prompts" else 4)
         for corruption in task.corruptions:
             letter = [3] if name in ("acronyms", "prompts") and corruption != "all" else []
             pairs = task.pairs(corruption, *letter)
