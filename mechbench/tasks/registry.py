@@ -10,6 +10,7 @@ from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.base import Task
+from mechbench.tasks.docstring import docstring
 from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
@@ -29,6 +30,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "induction": induction,
     "ioi": ioi,
     "greater_than": greater_than,
+    "docstring": docstring,
 }
 
 

@@ -15,6 +15,7 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "induction": {"n": 4},
         "ioi": {"n": 4},
         "greater_than": {"n": 4},
+        "docstring": {"n": 4},
     }
     assert set(params) == set(TASKS)
     for name, given in params.items():
