@@ -14,6 +14,7 @@ from mechbench.tasks.docstring import docstring
 from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
+from mechbench.tasks.pairs_file import pairs
 from mechbench.tasks.prompts import load_prompts
 
 
@@ -31,6 +32,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "ioi": ioi,
     "greater_than": greater_than,
     "docstring": docstring,
+    "pairs": pairs,
 }
 
 
