@@ -25,4 +25,6 @@ ANALYSES = {
     "circuit_search": "mechbench.analyses.circuit_search",
     "circuit_formation": "mechbench.analyses.circuit_formation",
     "compare_published": "mechbench.analyses.compare_published",
+    "head_scores": "mechbench.analyses.head_scores",
+    "direct_attribution": "mechbench.analyses.direct_attribution",
 }
