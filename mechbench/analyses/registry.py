@@ -26,5 +26,6 @@ ANALYSES = {
     "circuit_formation": "mechbench.analyses.circuit_formation",
     "compare_published": "mechbench.analyses.compare_published",
     "head_scores": "mechbench.analyses.head_scores",
+    "composition_scores": "mechbench.analyses.composition_scores",
     "direct_attribution": "mechbench.analyses.direct_attribution",
 }

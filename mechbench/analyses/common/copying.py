@@ -26,9 +26,7 @@ def copying_score(W_V: Tensor, W_O: Tensor, product: Tensor) -> Tensor:
     return signed_share(low_rank_eigenvalues(product @ W_V, W_O))
 
 
-def random_copying(
-    d_head: int, product: Tensor, n: int, seed: int, *, centred: bool
-) -> Tensor:
+def random_copying(d_head: int, product: Tensor, n: int, seed: int, *, centred: bool) -> Tensor:
     """Copying scores of ``n`` heads whose weights are Gaussian noise."""
     generator = torch.Generator().manual_seed(seed)
     shape = (n, len(product), d_head)
