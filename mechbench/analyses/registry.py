@@ -28,4 +28,5 @@ ANALYSES = {
     "head_scores": "mechbench.analyses.head_scores",
     "composition_scores": "mechbench.analyses.composition_scores",
     "direct_attribution": "mechbench.analyses.direct_attribution",
+    "logit_lens": "mechbench.analyses.logit_lens",
 }

@@ -110,13 +110,13 @@ def test_a_bridged_model_with_grouped_heads(tmp_path, options):
     # one head of a group, from its pattern and its group's values
     _, cache = model.run_with_cache(task.clean)
     at = metric.positions
-    z = torch.einsum("bqk,bkc->bqc", cache["pattern", 1][:, 3], cache["v", 1][:, :, 1])
-    written = torch.take_along_dim(z @ model.W_O[1, 3], at[..., None], dim=1)
+    z = torch.einsum("bqk,bkc->bqc", cache["pattern", 1][:, 2], cache["v", 1][:, :, 1])
+    written = torch.take_along_dim(z @ model.W_O[1, 2], at[..., None], dim=1)
     scale = torch.take_along_dim(cache["ln_final.hook_scale"], at[..., None], dim=1)
     W_U = model.W_U.T
     onto = W_U[metric.vocab[metric.correct]] - W_U[metric.vocab[metric.wrong][..., 0]]
     expected = (written / scale * model.ln_final.w * onto).sum(-1).detach()
-    np.testing.assert_allclose(result.parts.sel({COMPONENT: "1.3"}), expected, atol=1e-6)
+    np.testing.assert_allclose(result.parts.sel({COMPONENT: "1.2"}), expected, atol=1e-6)
 
 
 def test_parallel_blocks(tmp_path):
