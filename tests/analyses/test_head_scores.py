@@ -126,7 +126,7 @@ def test_a_bridged_model_with_grouped_heads(tmp_path):
     assert float(found) == pytest.approx(float(expected), abs=1e-6)
     ln1, ln_final = model.blocks[1].ln1.w[:, None], model.ln_final.w[:, None]
     U = ln_final * (model.W_U - model.W_U.mean(1, keepdim=True))
-    full = model.W_E @ (ln1 * model.W_V[1, 1]) @ model.W_O[1, 3] @ U
+    full = model.W_E @ (ln1 * model.W_V[1, 1]) @ model.W_O[1, 2] @ U
     spectrum = torch.linalg.eigvals(full.detach())
     slow = float(spectrum.real.sum() / spectrum.abs().sum())
     assert float(result.copying[1, 2]) == pytest.approx(slow, abs=1e-4)
