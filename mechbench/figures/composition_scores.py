@@ -61,7 +61,7 @@ def _strongest(result: CompositionScores, n_pairs: int) -> Table:
         score = values[index]
         rows.append((mode, sender, receiver, f"{score:.3f}", f"{score / baseline:.1f}"))
     return Table(
-        columns=("mode", "sender", "receiver", "score", "× Gaussian"),
+        columns=("mode", "from", "to", "score", "× Gaussian"),
         rows=tuple(rows),
         title="the strongest pairs",
     )

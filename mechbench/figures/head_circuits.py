@@ -88,6 +88,8 @@ def _vectors(result: HeadCircuits, head: str, circuit: str, sides: tuple[str, st
     for vector in tokens[VECTOR].values:
         for sign in tokens[SIGN].values:
             at = tokens.sel({VECTOR: vector, SIGN: sign})
-            ends = [" ".join(map(shown_token, at.sel({SIDE: s}).values)) for s in (READ, WRITE)]
-            rows.append((f"{int(vector) + 1}{str(sign).replace('-', '−')}", *ends))
-    return Table(columns=("vector", *sides), rows=tuple(rows), title=f"{head}, {circuit}")
+            name = f"{int(vector) + 1}{str(sign).replace('-', '−')}"
+            for side, what in zip((READ, WRITE), sides, strict=True):
+                ends = "  ".join(map(shown_token, at.sel({SIDE: side}).values))
+                rows.append((f"{name} {what}", ends))
+    return Table(columns=("end", "tokens"), rows=tuple(rows), title=f"{head}, {circuit}")
