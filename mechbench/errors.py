@@ -48,6 +48,10 @@ class SpecError(MechbenchError):
     """An experiment spec or recipe that does not validate."""
 
 
+class CircuitError(MechbenchError):
+    """A circuit or an edge that does not fit the model."""
+
+
 class StoreError(MechbenchError):
     """A run folder that cannot be written, read or resumed."""
 
