@@ -91,5 +91,5 @@ def _vectors(result: HeadCircuits, head: str, circuit: str, sides: tuple[str, st
             name = f"{int(vector) + 1}{str(sign).replace('-', '−')}"
             for side, what in zip((READ, WRITE), sides, strict=True):
                 ends = "  ".join(map(shown_token, at.sel({SIDE: side}).values))
-                rows.append((f"{name} {what}", ends))
+                rows.append((f"{what} {name}", ends))
     return Table(columns=("end", "tokens"), rows=tuple(rows), title=f"{head}, {circuit}")

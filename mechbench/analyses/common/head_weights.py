@@ -64,8 +64,8 @@ def layer_heads(model, layer: int) -> LayerHeads:
         ) from error
     norm = norm_map(model, ln1, f"blocks.{layer}.ln1")
     W_Q, W_K, W_V, W_O = (weight.detach().double().cpu() for weight in stored)
-    reads = [norm.read(W.transpose(-1, -2)).transpose(-1, -2) for W in (W_Q, W_K, W_V)]
-    return LayerHeads(*reads, norm.write(W_O))
+    W_Q, W_K, W_V = (norm.read(W.transpose(-1, -2)).transpose(-1, -2) for W in (W_Q, W_K, W_V))
+    return LayerHeads(W_Q, W_K, W_V, norm.write(W_O))
 
 
 def embedding(model) -> Tensor:
