@@ -25,4 +25,9 @@ ANALYSES = {
     "circuit_search": "mechbench.analyses.circuit_search",
     "circuit_formation": "mechbench.analyses.circuit_formation",
     "compare_published": "mechbench.analyses.compare_published",
+    "head_scores": "mechbench.analyses.head_scores",
+    "head_circuits": "mechbench.analyses.head_circuits",
+    "composition_scores": "mechbench.analyses.composition_scores",
+    "direct_attribution": "mechbench.analyses.direct_attribution",
+    "logit_lens": "mechbench.analyses.logit_lens",
 }
