@@ -24,8 +24,8 @@ def edge_attribution_figure(result: EdgeAttribution, *, n_strongest: int = 20) -
             f"Estimated fall of {result.metric} ({result.scores.attrs['units']}) when an edge "
             f"carries the corrupted activation ({result.corruption or 'the task’s corruption'}), "
             f"by {result.method} with {gradients} per prompt: an approximation. Positive edges "
-            f"help. {len(scores):,} edges; dashed, the score that the strongest part of them "
-            f"reaches.{zero} " + evidence(result)
+            f"help. {len(scores):,} edges; dashed, from the right, what the strongest 0.1, 1 and "
+            f"10 % of them reach.{zero} " + evidence(result)
         ),
         panels=(_spread(scores, order), _strongest(result, order[:n_strongest])),
         provenance=provenance_of(result),
@@ -40,13 +40,17 @@ def _spread(scores: np.ndarray, order: np.ndarray) -> Histogram:
         Series(label=label, values=np.histogram(np.log10(np.abs(part)), edges)[0])
         for label, part in (("helps", scores[scores > 0]), ("opposes", scores[scores < 0]))
     )
-    ends = {share: scores[order[max(round(share * len(scores)), 1) - 1]] for share in _SIZES}
+    ends = [scores[order[max(round(share * len(scores)), 1) - 1]] for share in _SIZES]
     return Histogram(
         edges=edges,
         series=series,
         references=tuple(
-            Reference(value=float(np.log10(abs(end))), label=f"{100 * share:g} %", axis="x")
-            for share, end in ends.items()
+            Reference(
+                value=float(np.log10(abs(end))),
+                label="" if i else "strongest 0.1, 1 and 10 %",
+                axis="x",
+            )
+            for i, end in enumerate(ends)
             if end != 0
         ),
         title="all edges",
