@@ -33,7 +33,8 @@ def edge_attribution(
         corruption: one of the task's; its default where None.
         positions: score every edge at every position.
         keep_prompts: keep the scores of every prompt, beside their mean and interval.
-        batch_size: prompts at a time; None chooses by the free memory.
+        batch_size: runs at a time, where each gradient of a prompt is one; None chooses by the free
+            memory.
 
     Raises:
         UnsupportedHookError: quantised weights, a metric without gradient, or heads that do not

@@ -29,7 +29,8 @@ def node_attribution(
         method: "nap", or "nap-ig" with ``steps`` gradients along the path of embeddings.
         corruption: one of the task's; its default where None.
         keep_prompts: keep the scores of every prompt, beside their mean and interval.
-        batch_size: prompts at a time; None chooses by the free memory.
+        batch_size: runs at a time, where each gradient of a prompt is one; None chooses by the free
+            memory.
 
     Raises:
         UnsupportedHookError, TaskError: as ``edge_attribution``.

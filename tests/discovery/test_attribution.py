@@ -101,11 +101,16 @@ def test_positions_sum_to_the_total(method, models, pairs, metric, monkeypatch):
     close(attribute_edges(model, pairs, metric, method=method, steps=2).scores, total.scores)
 
 
-def test_prompts_do_not_depend_on_their_batch(models, pairs, metric):
-    together = attribute_edges(models("gpt2"), pairs, metric, batch_size=5)
-    alone = attribute_edges(models("gpt2"), pairs, metric, batch_size=1)
-    close(together.scores, alone.scores)
-    close(together.clean - together.corrupt, alone.clean - alone.corrupt)
+@pytest.mark.parametrize("method", EDGE_METHODS)
+def test_scores_do_not_depend_on_the_batch(method, models, pairs, metric):
+    """All runs at once; two at a time, so that the path is cut; one."""
+    whole, some, alone = (
+        attribute_edges(models("gpt2"), pairs, metric, method=method, steps=3, batch_size=size)
+        for size in (15, 2, 1)
+    )
+    for other in (some, alone):
+        close(other.scores, whole.scores)
+        close(other.clean - other.corrupt, whole.clean - whole.corrupt)
 
 
 def test_ends_of_the_path(models, pairs, metric):

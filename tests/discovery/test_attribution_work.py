@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mechbench.discovery.attribution import attribute_edges, attribute_nodes
-from mechbench.discovery.batches import choose_batch_size
+from mechbench.discovery.batches import prompts_and_points
 from mechbench.errors import StoreError, TaskError, UnsupportedHookError
 from tests.discovery.conftest import our_model
 
@@ -122,9 +122,11 @@ def test_batches_fit_the_memory(monkeypatch):
     model = our_model()
     free = "mechbench.discovery.batches._free_bytes"
     monkeypatch.setattr(free, lambda model: 10**12)
-    assert choose_batch_size(model, 8, 1, None) == 256 // 8
-    assert choose_batch_size(model, 8, 5, None) == 256 // 8 // 5
+    assert prompts_and_points(model, 8, 1, None) == (256 // 8, 1)
+    assert prompts_and_points(model, 8, 5, None) == (256 // 8 // 5, 5)
     monkeypatch.setattr(free, lambda model: 10**7)
-    assert 1 < choose_batch_size(model, 8, 1, None) < 256 // 8
+    assert 1 < prompts_and_points(model, 8, 1, None)[0] < 256 // 8
     monkeypatch.setattr(free, lambda model: 1)
-    assert choose_batch_size(model, 300, 5, None) == 1
+    assert prompts_and_points(model, 300, 5, None) == (1, 1)
+    assert prompts_and_points(model, 8, 5, 3) == (1, 3)
+    assert prompts_and_points(model, 8, 5, 20) == (4, 5)
