@@ -30,4 +30,6 @@ ANALYSES = {
     "composition_scores": "mechbench.analyses.composition_scores",
     "direct_attribution": "mechbench.analyses.direct_attribution",
     "logit_lens": "mechbench.analyses.logit_lens",
+    "edge_attribution": "mechbench.analyses.edge_attribution",
+    "node_attribution": "mechbench.analyses.node_attribution",
 }
