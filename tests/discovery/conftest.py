@@ -15,12 +15,21 @@ def gpt2():
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory):
-    """Two layers, four query heads, two kv heads, behind ``TransformerBridge``."""
+    return bridged_llama(2, tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def shallow_llama(tmp_path_factory):
+    return bridged_llama(1, tmp_path_factory.mktemp("shallow"))
+
+
+def bridged_llama(n_layers, folder):
+    """Four query heads that share two keys and values, behind ``TransformerBridge``."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=VOCAB,
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=n_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=48,
@@ -32,6 +41,5 @@ def llama(tmp_path_factory):
     with torch.no_grad():
         for weight in module.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
-    folder = tmp_path_factory.mktemp("llama")
     module.save_pretrained(folder)
     return load_model(folder, device="cpu")
