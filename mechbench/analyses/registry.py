@@ -27,4 +27,7 @@ ANALYSES = {
     "compare_published": "mechbench.analyses.compare_published",
     "edge_attribution": "mechbench.analyses.edge_attribution",
     "node_attribution": "mechbench.analyses.node_attribution",
+    "edge_patching": "mechbench.analyses.edge_patching",
+    "acdc": "mechbench.analyses.acdc",
+    "path_patching": "mechbench.analyses.path_patching",
 }
