@@ -1,6 +1,7 @@
 """ACDC: take edges out of the whole graph, from the logits backwards, while little changes."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mechbench.discovery.acdc_progress import Decided
+from mechbench.discovery.circuit_forward import split_inputs
 from mechbench.discovery.removals import (
     FullRemovals,
     Removals,
@@ -91,7 +93,8 @@ def prune(
         progress,
     )
     try:
-        search.run()
+        with split_inputs(model) if restartable else nullcontext():
+            search.run()
     finally:
         decided.save()
     return Pruned(decided.mask, graph.values(decided.changes), decided.n_tests)

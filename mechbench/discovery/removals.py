@@ -6,13 +6,14 @@ feed then has its clean value.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mechbench.discovery.circuit_forward import CircuitForward, split_inputs
+from mechbench.discovery.circuit_forward import CircuitForward
 from mechbench.graphs.topology import LOGITS, Graph
 from mechbench.graphs.wiring import ReaderBank, Wiring, WriterBank
 from mechbench.interventions.runs import Runs
@@ -68,7 +69,8 @@ class RestartedRemovals:
 
     Only what has a path to the logits is computed, and the residual stream itself is not: a
     reader's input is the corrupted run's stream plus what the writers in the circuit differ from
-    that run. Steps are told apart only from the reader on along its paths.
+    that run. Steps are told apart only from the reader on along its paths. It works while
+    ``split_inputs(model)`` lasts.
     """
 
     def __init__(self, model, wiring: Wiring, pairs: PromptPairs, metric: Metric):
@@ -93,12 +95,12 @@ class RestartedRemovals:
         bank = next(b for b in self.wiring.readers if reader < b.readers.stop)
         removed = self._constant[list(writers)].cumsum(0)
         removed = torch.cat([torch.zeros_like(self._constant[:1]), removed])[first:]
+        assert self.model.cfg.use_split_qkv_input
         walk = _Walk(self, mask, reader, bank, removed)
-        with split_inputs(self.model):
-            for layer in range(_layer(bank), self.model.cfg.n_layers):
-                walk.attention(layer)
-                walk.mlp(layer)
-            final = walk.final()
+        for layer in range(_layer(bank), self.model.cfg.n_layers):
+            walk.attention(layer)
+            walk.mlp(layer)
+        final = walk.final()
         index = self.metric.positions[..., None]
         answers = torch.take_along_dim(final, index.expand(len(final), -1, -1, 1), dim=2)
         values = self.metric(self.model.read_answers(answers, self.metric.vocab))
@@ -167,11 +169,20 @@ class _Walk:
         The stream it runs on does not matter: every reader has its own input.
         """
         kept: list[Tensor] = []
-        hooks = [(name, lambda current, hook, x=x: x.view_as(current)) for name, x in rows.items()]
-        hooks.append((written.hook_name, lambda current, hook: kept.append(current)))
         stream = self.work._runs["corrupt"]["blocks.0.hook_resid_pre"].repeat(n_steps, 1, 1)
-        with self.model.hooks(hooks):
+        handles = []
+        try:
+            for name, x in rows.items():
+                point = self.model.hook_dict[name]
+                hook = partial(_replace, x=x)
+                handles.append((point, point.add_hook(hook)))
+            point = self.model.hook_dict[written.hook_name]
+            handles.append((point, point.add_hook(partial(_keep, kept=kept))))
             run(stream)
+        finally:
+            for point, handle in handles:
+                handle.hook.remove()
+                point.fwd_hooks.remove(handle)
         return kept[0].unflatten(0, (n_steps, -1))
 
     def _inputs(self, bank: ReaderBank) -> Tensor:
@@ -196,6 +207,14 @@ class _Walk:
             for writer in (self.n_before + np.nonzero(kept[self.n_before :])[0]).tolist():
                 stream = stream + self.differences[writer]
         return stream - self.removed if reader == self.reader else stream
+
+
+def _replace(current: Tensor, hook, *, x: Tensor) -> Tensor:
+    return x.view_as(current)
+
+
+def _keep(current: Tensor, hook, *, kept: list[Tensor]) -> None:
+    kept.append(current)
 
 
 def _layer(bank: ReaderBank) -> int:
