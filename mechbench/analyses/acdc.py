@@ -49,8 +49,8 @@ def acdc(
 
     Raises:
         CircuitError: a negative threshold.
-        TaskError: an unknown comparison or corruption, fewer than two prompts, or a metric that is
-            the same in both runs of every prompt.
+        TaskError: an unknown comparison or corruption, fewer than two prompts, no random set, or a
+            metric that is the same in both runs of every prompt.
         UnsupportedHookError: a model whose heads' inputs cannot be set one by one.
 
     Source: Conmy et al. 2023, whose comparison is "kl"; "metric" by absolute change is our default
@@ -60,6 +60,8 @@ def acdc(
     check_size(task, 2)
     if compare not in COMPARISONS:
         raise TaskError(f"compare={compare!r} is not known. {did_you_mean(compare, COMPARISONS)}")
+    if n_random < 1:
+        raise TaskError(f"n_random={n_random} must be at least 1.")
     pairs, metric = pairs_and_metric(task, corruption, seed=seed)
     if compare == "kl":
         metric = negative_divergence(model, pairs)
@@ -105,8 +107,6 @@ def acdc(
 
 
 def _random_sets(n_edges: int, size: int, n: int, seed: int) -> list[np.ndarray]:
-    if n < 1:
-        raise TaskError(f"n_random={n} must be at least 1.")
     generator = np.random.default_rng(seed)
     return [generator.permutation(n_edges)[:size] for _ in range(n)]
 
