@@ -36,6 +36,12 @@ def test_divergence_is_zero_for_the_model_and_its_rises_are_positive(planted, ma
     assert float(result.circuit.mean()) > float(result.corrupt.mean())
 
 
+def test_an_edge_whose_removal_lowers_the_divergence_is_taken_out(model, task):
+    result = acdc(model, task, threshold=0.002, compare="kl", n_random=1)
+    assert (result.scores < -0.002).any()
+    assert (result.scores.sel(edge=list(result.kept)) > 0.002).all()
+
+
 def test_a_threshold_that_keeps_nothing_is_drawn(planted, make_task):
     result = acdc(planted, make_task(n=4), threshold=1e6, n_random=2)
     assert result.kept == ()
