@@ -32,4 +32,7 @@ ANALYSES = {
     "logit_lens": "mechbench.analyses.logit_lens",
     "edge_attribution": "mechbench.analyses.edge_attribution",
     "node_attribution": "mechbench.analyses.node_attribution",
+    "edge_patching": "mechbench.analyses.edge_patching",
+    "acdc": "mechbench.analyses.acdc",
+    "path_patching": "mechbench.analyses.path_patching",
 }
