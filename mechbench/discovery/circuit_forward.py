@@ -6,6 +6,7 @@ writer whose edge is not in the circuit exchanged for its ablated one.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
 _DIFFERENCE_BYTES = 64 * 2**20  # of one batch; what stays near the processor is fastest
+
+_COPY = 8  # copying a writer's differences takes about as long as adding them to so many readers
 
 Hook = tuple[str, Callable]
 
@@ -103,11 +106,13 @@ class _Exchange:
         self.differences: Tensor  # ablated - current, [batch pos writer d_model]
         self.total: Tensor  # their sum over the writers so far
         self.n_written = 0
+        self.inputs: Tensor  # of the readers of one stream, [batch pos reader d_model]
 
     def hooks(self) -> list[Hook]:
-        writers = [(bank.hook_name, self._writer(bank)) for bank in self.wiring.writers]
-        readers = [(bank.input, self._reader(bank)) for bank in self.wiring.readers]
-        return [*writers, *readers]
+        hooks = [(bank.hook_name, self._writer(bank)) for bank in self.wiring.writers]
+        for banks in _reading_together(self.wiring):
+            hooks += [(bank.input, self._reader(bank, banks)) for bank in banks]
+        return hooks
 
     def _writer(self, bank: WriterBank) -> Callable:
         def note(current: Tensor, hook) -> None:
@@ -123,17 +128,19 @@ class _Exchange:
 
         return note
 
-    def _reader(self, bank: ReaderBank) -> Callable:
-        inside = self.edges[..., : bank.n_before, bank.readers]
-        n_readers = inside.shape[-1]
+    def _reader(self, bank: ReaderBank, together: tuple[ReaderBank, ...]) -> Callable:
+        """Sets a bank's input; the first of the banks that read one stream forms all of them."""
+        readers = slice(together[0].readers.start, together[-1].readers.stop)
+        inside = self.edges[..., : bank.n_before, readers]
+        mine = slice(bank.readers.start - readers.start, bank.readers.stop - readers.start)
 
         def form(current: Tensor, hook) -> Tensor:
-            stream = current[:, :, 0] if current.dim() == 4 else current
-            formed = self._formed(stream, inside)
-            if current.dim() == 4:
-                assert current.shape[2] in (1, n_readers), (bank.input, current.shape)
-                return formed
-            return formed[:, :, 0]
+            if bank is together[0]:
+                stream = current[:, :, 0] if current.dim() == 4 else current
+                self.inputs = self._formed(stream, inside)
+            formed = self.inputs[:, :, mine]
+            assert current.dim() == 3 or current.shape == formed.shape, (bank.input, current.shape)
+            return formed.view_as(current)
 
         return form
 
@@ -143,28 +150,40 @@ class _Exchange:
         From the stream with every difference in it, taking those inside the circuit out again, or
         from the stream as it is, whichever needs fewer writers.
         """
-        per_writer = inside.flatten(0, -3) if inside.dim() > 2 else inside[None]
+        n_before, n_readers = inside.shape[-2:]
+        per_writer = inside.reshape(-1, n_before, n_readers)
         some_in, some_out = per_writer.any(2).any(0), (~per_writer).any(2).any(0)
-        n_before = inside.shape[-2]
         if some_in.sum() <= some_out.sum():
             stream = stream + self._total(n_before)
-            rows, weight = some_in, -inside.to(stream.dtype)
+            writers, weight = some_in, -inside.to(stream.dtype)
         else:
-            rows, weight = some_out, (~inside).to(stream.dtype)
-        expanded = stream[:, :, None].expand(-1, -1, inside.shape[-1], -1)
-        if not rows.any():
-            return expanded.contiguous()
-        chosen = rows.nonzero()[:, 0]
-        weight = weight[..., chosen, :].transpose(-1, -2)  # [(pos) reader writer]
+            writers, weight = some_out, (~inside).to(stream.dtype)
+        batch, pos, d_model = stream.shape
+        expanded = stream[:, :, None].expand(-1, -1, n_readers, -1)
         differences = self.differences[:, :, :n_before]
-        if len(chosen) < n_before:
-            differences = differences[:, :, chosen]
-        return expanded + torch.matmul(weight, differences)
+        if writers.sum() * (n_readers + _COPY) < n_before * n_readers:
+            chosen = writers.nonzero()[:, 0]
+            if len(chosen) == 0:
+                return expanded
+            differences, weight = differences[:, :, chosen], weight[..., chosen, :]
+        weight = weight.transpose(-1, -2).expand(batch, pos, -1, -1)  # [batch pos reader writer]
+        return torch.baddbmm(
+            expanded.flatten(0, 1), weight.flatten(0, 1), differences.flatten(0, 1)
+        ).view(batch, pos, n_readers, d_model)
 
     def _total(self, n_before: int) -> Tensor:
         if n_before == self.n_written:
             return self.total
         return self.differences[:, :, :n_before].sum(2)  # parallel blocks: heads do not count yet
+
+
+def _reading_together(wiring: Wiring) -> Iterator[tuple[ReaderBank, ...]]:
+    """Neighbouring banks that read the same stream after the same writers: q, k and v of a layer.
+
+    An MLP beside attention reads the same stream too, but its hook point comes later.
+    """
+    for _, banks in groupby(wiring.readers, key=lambda b: (b.stream, b.weight is None)):
+        yield tuple(banks)
 
 
 @contextmanager
