@@ -6,6 +6,7 @@ writer whose edge is not in the circuit exchanged for its ablated one.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -33,11 +34,6 @@ class CircuitForward:
     resample of it), computed once; each circuit then costs one forward pass of the clean prompts,
     whatever its size.
 
-    Attributes:
-        clean: the metric of the whole model, ``[prompt answer]``.
-        ablated: the metric with no edge in the circuit, ``[prompt answer]``. Where the source is
-            the corrupted run it is that run's metric.
-
     Raises:
         UnsupportedHookError: a model whose heads' inputs cannot be set one by one.
 
@@ -58,8 +54,21 @@ class CircuitForward:
         self.pairs = pairs.to(model.cfg.device)
         self.batch_size = batch_size or _fitting(model, wiring, pairs)
         self._native = _ablated_outputs(model, wiring, pairs, source or FromRun("corrupt"))
-        self.clean = self._plain(self.pairs.clean)
-        self.ablated = self(np.zeros(wiring.graph.exists.shape, dtype=bool))
+
+    @cached_property
+    @torch.inference_mode()
+    def clean(self) -> Tensor:
+        """The metric of the whole model, ``[prompt answer]``."""
+        logits = [self._answers(self.pairs.clean[rows], rows) for rows in self._batches()]
+        return self.metric(torch.cat(logits)).cpu()
+
+    @cached_property
+    def ablated(self) -> Tensor:
+        """The metric with no edge in the circuit, ``[prompt answer]``.
+
+        Where the source is the corrupted run it is that run's metric.
+        """
+        return self(np.zeros(self.wiring.graph.exists.shape, dtype=bool))
 
     @torch.inference_mode()
     def __call__(self, mask: np.ndarray) -> Tensor:
@@ -91,11 +100,6 @@ class CircuitForward:
 
     def _answers(self, tokens: Tensor, rows: slice) -> Tensor:
         return self.model.answer_logits(tokens, self.metric.positions[rows], self.metric.vocab)
-
-    @torch.inference_mode()
-    def _plain(self, tokens: Tensor) -> Tensor:
-        logits = [self._answers(tokens[rows], rows) for rows in self._batches()]
-        return self.metric(torch.cat(logits)).cpu()
 
 
 class _Exchange:
