@@ -1,0 +1,223 @@
+"""Does a circuit stand up: faithful, complete, minimal, and better than random circuits."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from mechbench.analyses.common.chosen import held_out, pairs_of
+from mechbench.analyses.common.circuit_plan import CircuitPlan
+from mechbench.analyses.common.edge_sets import (
+    ABLATIONS,
+    Ablation,
+    EdgeSets,
+    ablation_source,
+    check_pairs,
+)
+from mechbench.analyses.common.estimates import ESTIMATE, estimate_of, labelled, share
+from mechbench.analyses.common.given_circuit import chosen_circuit, read_circuit
+from mechbench.analyses.common.provenance import Clock
+from mechbench.analyses.common.steps import Progress, Steps
+from mechbench.errors import TaskError
+from mechbench.graphs.circuit import Circuit
+from mechbench.graphs.random_circuits import NULLS
+from mechbench.graphs.selection import Rank
+from mechbench.graphs.wiring import wire
+from mechbench.results.circuit_tests import PARTS, CircuitTests
+from mechbench.results.edge_scores import EdgeScores
+from mechbench.shapes import ANSWER, PROMPT
+
+_ROUNDING = 1e-9
+STATISTICS = ("mean", "largest")
+
+
+@torch.inference_mode()
+def circuit_tests(
+    model,
+    task,
+    *,
+    circuit: Circuit | CircuitTests | Path | str | None = None,
+    scores: EdgeScores | None = None,
+    n_edges: int | None = None,
+    rule: Literal["top", "greedy"] = "greedy",
+    rank: Rank = "absolute",
+    ablation: Ablation | Literal["all"] = "patching",
+    corruption: str | None = None,
+    n_random: int = 100,
+    n_subsets: int = 20,
+    tolerance: float = 0.01,
+    seed: int = 0,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> CircuitTests:
+    """A circuit and its tests, each with intervals over prompts and random circuits beside it.
+
+    Args:
+        circuit: a circuit or its file; by default the one that ``rule`` makes of ``scores``.
+        scores: by default EAP-IG's, computed here on the same prompts.
+        n_edges: how many edges the rule is asked for, before pruning; by default a twentieth.
+        ablation: what edges outside the circuit carry, as ``circuit_curve`` has it; "all" for each
+            of the four in turn.
+        corruption: by default the one that was scored with, or the task's.
+        n_random: random circuits of each null. They are not pruned: an edge that is on no path
+            from input to logits does nothing under patching, and pruning would leave them smaller.
+        n_subsets: random subsets of the circuit's edges for incompleteness; the number of edges
+            is drawn evenly, then the edges.
+        tolerance: a part that costs at most this share is called removable.
+
+    Raises:
+        CircuitError: a circuit or scores of another model, an edge that does not exist, an empty
+            circuit, or an impossible number of edges.
+        TaskError: fewer than two prompts, or a metric that the ablation does not change, so that
+            faithfulness has no scale.
+
+    Source: Wang et al. 2022 for faithfulness, completeness and minimality, there of nodes and with
+    subsets chosen otherwise; the nulls are our choice.
+    """
+    clock = Clock()
+    ablations = ABLATIONS if ablation == "all" else (ablation,)
+    _check(ablations, n_random, n_subsets, seed)
+    given = None if circuit is None else read_circuit(circuit, model)
+    scored_with = scores.corruption if scores else given and given.source.get("corruption")
+    pairs = pairs_of(task, corruption, scored_with)
+    options = {"n_edges": n_edges, "rule": rule, "rank": rank}
+    found = given or chosen_circuit(model, task, scores, **options, seed=seed)
+    check_pairs(pairs, found.n_positions)
+    graph = wire(model, n_positions=found.n_positions).graph
+    plan = CircuitPlan(graph, found, n_random, n_subsets, seed)
+    steps = Steps(len(plan.masks) * len(ablations), progress, checkpoint)
+    measured: list[Tensor] = []
+    for name in ablations:
+        sets = EdgeSets(
+            model,
+            pairs,
+            task.metric(),
+            ablation=name,
+            seed=seed,
+            steps=steps,
+            folder=None if checkpoint is None else Path(checkpoint),
+            n_positions=found.n_positions,
+        )
+        measured.append(
+            torch.cat([torch.stack([sets.full, sets.nothing]), sets.values(plan.masks)])
+        )
+    steps.finish()
+    tests = _Tests(
+        torch.stack(measured).double(), plan, ablations, pairs, task.metric().units, seed
+    )
+    minimality = tests.minimality()
+    costs = minimality.sel({ESTIMATE: "mean"}).max("ablation")
+    return CircuitTests(
+        edges=found.edges,
+        nodes=found.nodes,
+        edge_scores={e: float(found.scores[e]) for e in found.edges if e in found.scores},
+        roles=dict(found.roles),
+        selection=dict(found.selection),
+        circuit_seed=found.seed,
+        circuit_source=dict(found.source),
+        chosen_on=dict(found.task),
+        model_facts=dict(found.model),
+        n_positions=found.n_positions,
+        n_graph_edges=graph.n_edges,
+        held_out=held_out(found.task, task),
+        metric=task.metric().name,
+        corruption=str(pairs.source.get("corruption", corruption or scored_with)),
+        values=tests.part(PARTS),
+        faithfulness=tests.shares("circuit"),
+        completeness=tests.shares("rest"),
+        n_subsets=n_subsets,
+        incompleteness=tests.incompleteness(),
+        removed_kind=plan.removed_kind,
+        tolerance=tolerance,
+        minimality=minimality,
+        removable=tuple(str(n) for n in costs["removed"].values[costs.values <= tolerance]),
+        random=tests.random(),
+        matched_overlap=plan.matched_overlap,
+        p_value=tests.p_value(),
+        provenance=clock.provenance(model, task, seed=seed),
+    )
+
+
+def _check(ablations, n_random: int, n_subsets: int, seed: int) -> None:
+    for name in ablations:
+        ablation_source(name, seed=seed)
+    if n_random < 1 or n_subsets < 1:
+        raise TaskError(f"n_random={n_random} and n_subsets={n_subsets} must be at least 1.")
+
+
+class _Tests:
+    """What the measured values say."""
+
+    def __init__(self, values: Tensor, plan: CircuitPlan, ablations, pairs, units: str, seed: int):
+        self._values, self._plan, self._units, self._seed = values, plan, units, seed
+        self._ablations = {"ablation": ablations}
+        self._prompts = {PROMPT: range(len(pairs)), ANSWER: pairs.answer_labels}
+        ends = self.part(("nothing", "full")).mean(ANSWER)
+        self._ends = [ends.sel(part=p, drop=True) for p in ("nothing", "full")]
+
+    def part(self, names) -> xr.DataArray:
+        values = torch.cat([self._values[:, self._plan.at[n]] for n in names], 1)
+        return self._labelled(values, part=names)
+
+    def _labelled(self, values: Tensor, **axis) -> xr.DataArray:
+        coords = {**self._ablations, **axis, **self._prompts}
+        return labelled(values, coords, units=self._units, meaning="metric")
+
+    def _group(self, name: str, axis: str, labels) -> xr.DataArray:
+        """Means over answers (ablation axis prompt)."""
+        return self._labelled(self._values[:, self._plan.at[name]], **{axis: labels}).mean(ANSWER)
+
+    def shares(self, part: str) -> xr.DataArray:
+        values = self.part((part,)).sel(part=part, drop=True).mean(ANSWER)
+        found = estimate_of(share, [values, *self._ends], seed=self._seed)
+        return found.transpose(ESTIMATE, "ablation").assign_attrs(
+            units="share", long_name=f"faithfulness of the {part}"
+        )
+
+    def minimality(self) -> xr.DataArray:
+        whole = self.part(("circuit",)).sel(part="circuit", drop=True).mean(ANSWER)
+        less = self._group("removed", "removed", self._plan.removed)
+
+        def lost(whole, less, zero, one):
+            return share(whole, zero, one) - share(less, zero, one)
+
+        found = estimate_of(lost, [whole, less, *self._ends], seed=self._seed)
+        return found.transpose(ESTIMATE, "ablation", "removed").assign_attrs(
+            units="share", long_name=f"share lost without this {self._plan.removed_kind}"
+        )
+
+    def incompleteness(self) -> xr.DataArray:
+        at = self._plan.at["model without"]
+        labels = range(at.stop - at.start)
+        sides = [self._group(f"{n} without", "subset", labels) for n in ("circuit", "model")]
+
+        def apart(circuit, model, zero, one):
+            distance = np.abs(share(circuit, zero, one) - share(model, zero, one))
+            both = [distance.mean("subset"), distance.max("subset")]
+            return xr.concat(both, dim="statistic").assign_coords(statistic=list(STATISTICS))
+
+        found = estimate_of(apart, [*sides, *self._ends], seed=self._seed)
+        return found.transpose(ESTIMATE, "ablation", "statistic").assign_attrs(
+            units="share", long_name="|F(C without K) - F(M without K)|"
+        )
+
+    def random(self) -> xr.DataArray:
+        at = self._plan.at[NULLS[0]]
+        draws = range(at.stop - at.start)
+        means = [self._group(null, "draw", draws).mean(PROMPT) for null in NULLS]
+        joined = xr.concat(means, dim="null").assign_coords(null=list(NULLS))
+        found = share(joined, *(end.mean(PROMPT) for end in self._ends))
+        return found.transpose("null", "ablation", "draw").assign_attrs(
+            units="share", long_name="faithfulness of random circuits"
+        )
+
+    def p_value(self) -> xr.DataArray:
+        random = self.random()
+        own = self.shares("circuit").sel({ESTIMATE: "mean"}, drop=True)
+        p = (1 + (random >= own - _ROUNDING).sum("draw")) / (1 + random.sizes["draw"])
+        return p.transpose("null", "ablation").assign_attrs(
+            units="1", long_name="share of random circuits as faithful, (1 + count) / (1 + draws)"
+        )
