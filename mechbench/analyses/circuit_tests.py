@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from mechbench.analyses.common.chosen import held_out, pairs_of
-from mechbench.analyses.common.circuit_plan import CircuitPlan
+from mechbench.analyses.common.chosen import held_out, pairs_of, scores_of
+from mechbench.analyses.common.circuit_plan import MOST_SINGLE_EDGES, CircuitPlan
 from mechbench.analyses.common.edge_sets import (
     ABLATIONS,
     Ablation,
@@ -18,13 +18,19 @@ from mechbench.analyses.common.edge_sets import (
     check_pairs,
 )
 from mechbench.analyses.common.estimates import ESTIMATE, estimate_of, labelled, share
-from mechbench.analyses.common.given_circuit import chosen_circuit, read_circuit
+from mechbench.analyses.common.given_circuit import (
+    chosen_circuit,
+    fewest_edges,
+    numbers_to_try,
+    read_circuit,
+)
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
 from mechbench.errors import TaskError
 from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.random_circuits import NULLS
 from mechbench.graphs.selection import Rank
+from mechbench.graphs.topology import Graph
 from mechbench.graphs.wiring import wire
 from mechbench.results.circuit_tests import PARTS, CircuitTests
 from mechbench.results.edge_scores import EdgeScores
@@ -42,6 +48,7 @@ def circuit_tests(
     circuit: Circuit | CircuitTests | Path | str | None = None,
     scores: EdgeScores | None = None,
     n_edges: int | None = None,
+    target: float = 0.9,
     rule: Literal["top", "greedy"] = "greedy",
     rank: Rank = "absolute",
     ablation: Ablation | Literal["all"] = "patching",
@@ -58,7 +65,8 @@ def circuit_tests(
     Args:
         circuit: a circuit or its file; by default the one that ``rule`` makes of ``scores``.
         scores: by default EAP-IG's, computed here on the same prompts.
-        n_edges: how many edges the rule is asked for, before pruning; by default a twentieth.
+        n_edges: how many edges the rule is asked for, before pruning; by default as few as make
+            the circuit ``target`` faithful on these prompts, tried in steps of a quarter.
         ablation: what edges outside the circuit carry, as ``circuit_curve`` has it; "all" for each
             of the four in turn.
         corruption: by default the one that was scored with, or the task's.
@@ -79,19 +87,19 @@ def circuit_tests(
     """
     clock = Clock()
     ablations = ABLATIONS if ablation == "all" else (ablation,)
-    _check(ablations, n_random, n_subsets, seed)
-    given = None if circuit is None else read_circuit(circuit, model)
-    scored_with = scores.corruption if scores else given and given.source.get("corruption")
+    _check(ablations, n_random, n_subsets, target, seed)
+    found = None if circuit is None else read_circuit(circuit, model)
+    scored_with = scores.corruption if scores else found and found.source.get("corruption")
     pairs = pairs_of(task, corruption, scored_with)
-    options = {"n_edges": n_edges, "rule": rule, "rank": rank}
-    found = given or chosen_circuit(model, task, scores, **options, seed=seed)
-    check_pairs(pairs, found.n_positions)
-    graph = wire(model, n_positions=found.n_positions).graph
-    plan = CircuitPlan(graph, found, n_random, n_subsets, seed)
-    steps = Steps(len(plan.masks) * len(ablations), progress, checkpoint)
-    measured: list[Tensor] = []
-    for name in ablations:
-        sets = EdgeSets(
+    source = found or scores
+    check_pairs(pairs, source and source.n_positions)
+    if found is None:
+        scores = scores_of(model, task, scores, seed=seed)
+    n_positions = found.n_positions if found else scores and scores.n_positions
+    graph = wire(model, n_positions=n_positions).graph
+    steps = Steps(_at_most(graph, n_random, n_subsets, len(ablations)), progress, checkpoint)
+    sets = {
+        name: EdgeSets(
             model,
             pairs,
             task.metric(),
@@ -99,11 +107,20 @@ def circuit_tests(
             seed=seed,
             steps=steps,
             folder=None if checkpoint is None else Path(checkpoint),
-            n_positions=found.n_positions,
+            n_positions=n_positions,
         )
-        measured.append(
-            torch.cat([torch.stack([sets.full, sets.nothing]), sets.values(plan.masks)])
-        )
+        for name in ablations
+    }
+    if found is None:
+        assert scores is not None
+        how, options = None, {"rule": rule, "rank": rank}
+        if n_edges is None:
+            n_edges, how = fewest_edges(sets[ablations[0]], scores, target=target, **options)
+        found = chosen_circuit(scores, n=n_edges, how_many=how, **options)
+    plan = CircuitPlan(graph, found, n_random, n_subsets, seed)
+    measured = [
+        torch.cat([torch.stack([s.full, s.nothing]), s.values(plan.masks)]) for s in sets.values()
+    ]
     steps.finish()
     tests = _Tests(
         torch.stack(measured).double(), plan, ablations, pairs, task.metric().units, seed
@@ -141,11 +158,21 @@ def circuit_tests(
     )
 
 
-def _check(ablations, n_random: int, n_subsets: int, seed: int) -> None:
+def _check(ablations, n_random: int, n_subsets: int, target: float, seed: int) -> None:
     for name in ablations:
         ablation_source(name, seed=seed)
-    if n_random < 1 or n_subsets < 1:
-        raise TaskError(f"n_random={n_random} and n_subsets={n_subsets} must be at least 1.")
+    if n_random < 1 or n_subsets < 1 or not 0 < target <= 1:
+        raise TaskError(
+            f"n_random={n_random} and n_subsets={n_subsets} must be at least 1, and "
+            f"target={target:g} above 0 and at most 1."
+        )
+
+
+def _at_most(graph: Graph, n_random: int, n_subsets: int, n_ablations: int) -> int:
+    """An upper bound on the sets of edges that are evaluated."""
+    removed = max(MOST_SINGLE_EDGES, len(graph.writers) + len(graph.readers))
+    tests = 2 + removed + 2 * n_subsets + len(NULLS) * n_random
+    return len(numbers_to_try(graph.n_edges)) + n_ablations * tests
 
 
 class _Tests:

@@ -7,7 +7,7 @@ from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.random_circuits import NULLS, random_circuits
 from mechbench.graphs.topology import INPUT, LOGITS, Graph
 
-_MOST_SINGLE_EDGES = 100  # of larger circuits, nodes are removed
+MOST_SINGLE_EDGES = 100  # of larger circuits, nodes are removed
 
 
 class CircuitPlan:
@@ -17,7 +17,7 @@ class CircuitPlan:
         mask = circuit.mask(graph)
         if not mask.any():
             raise CircuitError("The circuit has no edges, so there is nothing to test.")
-        single = len(circuit.edges) <= _MOST_SINGLE_EDGES
+        single = len(circuit.edges) <= MOST_SINGLE_EDGES
         self.removed_kind = "edge" if single else "node"
         parts = {e: graph.mask([e]) for e in circuit.edges} if single else _nodes(graph, mask)
         subsets = _subsets(graph, mask, n_subsets, seed)

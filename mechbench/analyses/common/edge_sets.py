@@ -1,7 +1,6 @@
 """The metric with only some edges intact, for many sets of edges, resumable."""
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from io import BytesIO
@@ -14,9 +13,10 @@ from torch import Tensor
 
 from mechbench.analyses.common.steps import Steps
 from mechbench.discovery.circuit_forward import CircuitForward
+from mechbench.discovery.kept_prompts import work_key
 from mechbench.errors import StoreError, TaskError, did_you_mean
 from mechbench.graphs.topology import Graph
-from mechbench.graphs.wiring import model_facts, wire
+from mechbench.graphs.wiring import wire
 from mechbench.interventions.sources import FromRun, Mean, Resample, Source, Zero
 from mechbench.results.files import write_atomically
 from mechbench.tasks.metrics import Metric
@@ -79,7 +79,7 @@ class EdgeSets:
         self._forward = CircuitForward(model, wiring, pairs, metric, source=source)
         self.full, self.nothing = self._forward.clean, self._forward.ablated
         self._check_scale(metric, ablation)
-        key = _key(model, pairs, metric, source)
+        key = work_key(model, pairs, metric, source)
         self._kept = _Kept(None if folder is None else folder / f"edges-{ablation}.npz", key)
 
     def values(self, masks: Sequence[np.ndarray]) -> Tensor:
@@ -163,13 +163,3 @@ class _Kept:
                 "metric or ablation. Give another folder, or delete it to start anew."
             )
         self.values = dict(zip(names, torch.from_numpy(values), strict=True))
-
-
-def _key(model, pairs: PromptPairs, metric: Metric, source: Source) -> str:
-    facts = json.dumps(model_facts(model), sort_keys=True, default=str)
-    digest = hashlib.sha256(f"{facts} {metric.name} {source!r}".encode())
-    for tokens in (pairs.clean, pairs.corrupt, metric.positions):
-        digest.update(tokens.cpu().numpy().tobytes())
-    probe = model.W_E.detach().double()
-    digest.update(f"{probe.sum().item()!r} {probe.abs().sum().item()!r}".encode())
-    return digest.hexdigest()

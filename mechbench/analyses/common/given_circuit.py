@@ -1,8 +1,10 @@
 """A circuit as a caller gives it: itself, a file, a tested one, or scores with a size."""
 
+from math import ceil, log
 from pathlib import Path
 
-from mechbench.analyses.common.chosen import facts_of_scores, scores_of
+from mechbench.analyses.common.chosen import facts_of_scores
+from mechbench.analyses.common.edge_sets import EdgeSets
 from mechbench.errors import CircuitError
 from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.selection import select
@@ -11,7 +13,7 @@ from mechbench.results.circuit_files import load_circuit
 from mechbench.results.circuit_tests import CircuitTests, circuit_of
 from mechbench.results.edge_scores import EdgeScores
 
-SHARE = 0.05  # of all edges, where nobody says how many
+_GROWTH = 1.25
 
 
 def read_circuit(given: Circuit | CircuitTests | Path | str, model) -> Circuit:
@@ -29,16 +31,14 @@ def read_circuit(given: Circuit | CircuitTests | Path | str, model) -> Circuit:
 
 
 def chosen_circuit(
-    model, task, scores: EdgeScores | None, *, n_edges: int | None, rule, rank, seed: int
+    scores: EdgeScores, *, n: int, rule: str, rank: str, how_many: str | None = None
 ) -> Circuit:
-    """The pruned circuit that a rule makes of scores; by default of EAP-IG's, a twentieth of them.
+    """The pruned circuit that a rule makes of scores; ``how_many`` says how ``n`` was chosen.
 
     Raises:
-        CircuitError: scores of another model, an unknown rule, or an impossible number of edges.
+        CircuitError: an unknown rule, an impossible number of edges, or too few for a path.
     """
-    scores = scores_of(model, task, scores, seed=seed)
     graph = scores.graph()
-    n = round(SHARE * graph.n_edges) if n_edges is None else n_edges
     selected = select(graph, scores.scores.values, rule=rule, n=n, rank=rank)
     edges = graph.names(selected.mask)
     if not edges:
@@ -52,8 +52,28 @@ def chosen_circuit(
         model=scores.model_facts,
         task=facts_of_scores(scores),
         scores=dict(zip(edges, values, strict=True)),
-        selection=selected.rule,
+        selection={**selected.rule, **({"size": how_many} if how_many else {})},
         seed=scores.provenance.seed,
         source={"method": scores.method, "exact": scores.exact, "corruption": scores.corruption},
         n_positions=scores.n_positions,
     )
+
+
+def numbers_to_try(n_edges: int) -> list[int]:
+    """Numbers of edges, each about a quarter more than the one before, up to all."""
+    n_steps = ceil(log(n_edges) / log(_GROWTH))
+    return sorted({min(n_edges, round(_GROWTH**i)) for i in range(n_steps + 1)})
+
+
+def fewest_edges(
+    sets: EdgeSets, scores: EdgeScores, *, target: float, rule: str, rank: str
+) -> tuple[int, str]:
+    """The first of ``numbers_to_try`` whose circuit has ``target`` faithfulness, and in words."""
+    zero, one = sets.nothing.double().mean(), sets.full.double().mean()
+    numbers = numbers_to_try(sets.graph.n_edges)
+    for n in numbers:
+        mask = select(sets.graph, scores.scores.values, rule=rule, n=n, rank=rank).mask
+        found = (sets.values([mask]).double().mean() - zero) / (one - zero)
+        if found >= target:
+            break
+    return n, f"the fewest, in steps of a quarter, that are {target:g} faithful on these prompts"
