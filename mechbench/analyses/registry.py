@@ -25,4 +25,6 @@ ANALYSES = {
     "circuit_search": "mechbench.analyses.circuit_search",
     "circuit_formation": "mechbench.analyses.circuit_formation",
     "compare_published": "mechbench.analyses.compare_published",
+    "edge_attribution": "mechbench.analyses.edge_attribution",
+    "node_attribution": "mechbench.analyses.node_attribution",
 }

@@ -102,7 +102,7 @@ def attribute_edges(
             return _AlongActivations(model, wiring, steps)
         return _EdgesAlongInputs(model, wiring, path_points(method, steps))
 
-    n_points = steps if method == "eap-ig-activations" else len(path_points(method, steps))
+    n_points = n_gradients(method, steps)
     work = _Work(model, pairs, metric, wiring, batch_size, n_points, progress)
     shape = (len(wiring.graph.writers), len(wiring.graph.readers))
     return work.run(scorer, shape, ("edges", method, n_points, positions), checkpoint)
@@ -132,7 +132,7 @@ def attribute_nodes(
     """
     _check(method, NODE_METHODS, steps)
     wiring = wire(model, n_positions=pairs.n_positions if positions else None)
-    points = path_points("eap" if method == "nap" else "eap-ig-inputs", steps)
+    points = path_points(method, steps)
     work = _Work(model, pairs, metric, wiring, batch_size, len(points), progress)
     return work.run(
         lambda: _NodesAlongInputs(model, wiring, points),
@@ -147,11 +147,16 @@ def path_points(method: str, steps: int) -> tuple[float, ...]:
 
     The clean run comes first, because its activations are read as well.
     """
-    if method == "eap":
+    if method in ("eap", "nap"):
         return (1.0,)
     if method == "clean-corrupted":
         return (1.0, 0.0)
     return tuple(k / steps for k in range(steps, 0, -1))
+
+
+def n_gradients(method: str, steps: int) -> int:
+    """How many gradients an estimate is the mean of."""
+    return len(path_points(method, steps))
 
 
 def _check(method: str, known: Sequence[str], steps: int) -> None:
