@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from scipy.stats import hypergeom
 
@@ -32,7 +31,6 @@ from mechbench.results.circuit_agreement import (
 _EDGES_BY_DEFAULT = 0.05
 
 
-@torch.inference_mode()
 def circuit_agreement(
     model,
     task,

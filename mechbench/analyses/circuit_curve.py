@@ -31,7 +31,6 @@ from mechbench.shapes import ANSWER, PROMPT
 NORMALISER = "(m(C) - m(nothing)) / (m(full) - m(nothing)), a ratio of means over prompts"
 
 
-@torch.inference_mode()
 def circuit_curve(
     model,
     task,
@@ -78,7 +77,7 @@ def circuit_curve(
         raise CircuitError(
             f"rule={rule!r} must be 'top' or 'greedy', and n_random={n_random} at least 1."
         )
-    pairs = pairs_of(task, corruption, scores and scores.corruption)
+    pairs = pairs_of(task, corruption, scores and scores.corruption, seed=seed)
     check_pairs(pairs, scores and scores.n_positions)
     scores = scores_of(model, task, scores, seed=seed)
     steps = Steps((4 + n_random) * len(sizes), progress, checkpoint)

@@ -40,7 +40,6 @@ _ROUNDING = 1e-9
 STATISTICS = ("mean", "largest")
 
 
-@torch.inference_mode()
 def circuit_tests(
     model,
     task,
@@ -90,7 +89,7 @@ def circuit_tests(
     _check(ablations, n_random, n_subsets, target, seed)
     found = None if circuit is None else read_circuit(circuit, model)
     scored_with = scores.corruption if scores else found and found.source.get("corruption")
-    pairs = pairs_of(task, corruption, scored_with)
+    pairs = pairs_of(task, corruption, scored_with, seed=seed)
     source = found or scores
     check_pairs(pairs, source and source.n_positions)
     if found is None:

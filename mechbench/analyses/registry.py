@@ -27,4 +27,7 @@ ANALYSES = {
     "compare_published": "mechbench.analyses.compare_published",
     "edge_attribution": "mechbench.analyses.edge_attribution",
     "node_attribution": "mechbench.analyses.node_attribution",
+    "circuit_curve": "mechbench.analyses.circuit_curve",
+    "circuit_tests": "mechbench.analyses.circuit_tests",
+    "circuit_agreement": "mechbench.analyses.circuit_agreement",
 }

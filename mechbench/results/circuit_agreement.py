@@ -16,9 +16,9 @@ class CircuitAgreement(Result):
     """How far two circuits of one model agree.
 
     ``levels`` says what was compared: edges and nodes, or heads where one side names heads alone.
-    Nodes are heads and MLPs; the input and the logits are in every circuit and do not count. ``one``
-    and ``other`` describe the sides, ``members`` holds for each level what both have ("both"),
-    only the one and only the other; ``candidates`` how many there are in the model.
+    Nodes are heads and MLPs; the input and the logits are in every circuit and do not count.
+    ``one`` and ``other`` describe the sides, ``members`` holds for each level what both have
+    ("both"), only the one and only the other; ``candidates`` how many there are in the model.
 
     ``iou`` (level kind) is the shared part over all of both; ``kind`` is "found", or "by chance":
     its expectation for random sets of the same sizes. ``p_value`` (level) is the chance that random

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mechbench.analyses.common.edges import pairs_and_metric
+from mechbench.analyses.edge_attribution import edge_attribution
 from mechbench.errors import TaskError
 from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.wiring import model_facts
 from mechbench.results.edge_scores import EdgeScores
+from mechbench.tasks.pairs import PromptPairs
 
 
 def scores_of(model, task, scores: EdgeScores | None, *, seed: int, **options: Any) -> EdgeScores:
@@ -16,8 +19,6 @@ def scores_of(model, task, scores: EdgeScores | None, *, seed: int, **options: A
         CircuitError: scores of another model; every difference is named.
     """
     if scores is None:
-        from mechbench.analyses.edge_attribution import edge_attribution
-
         scores = edge_attribution(model, task, seed=seed, **options)
     check_model(scores.model_facts, model)
     return scores
@@ -50,7 +51,7 @@ def held_out(chosen: Mapping[str, Any], task) -> bool:
     return None not in seeds and seeds[0] != seeds[1]
 
 
-def pairs_of(task, corruption: str | None, scored_with: str | None):
+def pairs_of(task, corruption: str | None, scored_with: str | None, *, seed: int) -> PromptPairs:
     """The pairs of a corruption: the one given, else the one that was scored with, else the task's.
 
     Raises:
@@ -62,7 +63,7 @@ def pairs_of(task, corruption: str | None, scored_with: str | None):
         raise TaskError(
             f"corruption={corruption!r} is not known: use {', '.join(task.corruptions)}."
         )
-    return task.pairs() if corruption is None else task.pairs(corruption)
+    return pairs_and_metric(task, corruption, seed=seed)[0]
 
 
 def _seed(task) -> int | None:

@@ -22,9 +22,7 @@ from mechbench.results.circuit_tests import CircuitTests, circuit_of
 from mechbench.results.edge_scores import EdgeScores
 from mechbench.results.files import read_text
 
-Given: TypeAlias = (
-    "Circuit | CircuitTests | CircuitSearch | EdgeScores | Path | str | Sequence[str]"
-)
+Given: TypeAlias = Circuit | CircuitTests | CircuitSearch | EdgeScores | Path | str | Sequence[str]
 _HEAD = re.compile(r"a(\d+)\.h(\d+)")
 
 
@@ -101,7 +99,7 @@ def _from_scores(given: EdgeScores, model, graph: Graph, n_edges, rule, rank) ->
     check_model(given.model_facts, model)
     if n_edges is None:
         raise CircuitError(
-            f"The scores of {given.method!r} are no circuit yet: say n_edges, how many edges it has."
+            f"The scores of {given.method!r} are no circuit yet: say how many edges, n_edges."
         )
     circuit = chosen_circuit(given, n=n_edges, rule=rule, rank=rank)
     values = given.scores.values.tolist()
