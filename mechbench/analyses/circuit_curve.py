@@ -137,7 +137,7 @@ def _measured(curve: _Curve, by_rank, draws, units: str, pairs, seed: int):
     answers = {PROMPT: range(len(pairs)), ANSWER: pairs.answer_labels}
 
     def metric(values, **axes) -> xr.DataArray:
-        return labelled(values, {**axes, **answers}, units=units, meaning="metric")
+        return labelled(values.double(), {**axes, **answers}, units=units, meaning="metric")
 
     circuit, complement = (
         metric(
@@ -149,7 +149,7 @@ def _measured(curve: _Curve, by_rank, draws, units: str, pairs, seed: int):
     )
     full, nothing = metric(sets.full), metric(sets.nothing)
     ends = [nothing.mean(ANSWER), full.mean(ANSWER)]
-    drawn = torch.stack([sets.values([c.mask for c in d]).mean((1, 2)) for d in draws])
+    drawn = torch.stack([sets.values([c.mask for c in d]).double().mean((1, 2)) for d in draws])
     random = labelled(
         drawn, {"draw": range(len(draws)), "size": sizes}, units=units, meaning="metric"
     )
