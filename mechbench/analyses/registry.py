@@ -30,4 +30,7 @@ ANALYSES = {
     "circuit_curve": "mechbench.analyses.circuit_curve",
     "circuit_tests": "mechbench.analyses.circuit_tests",
     "circuit_agreement": "mechbench.analyses.circuit_agreement",
+    "edge_patching": "mechbench.analyses.edge_patching",
+    "acdc": "mechbench.analyses.acdc",
+    "path_patching": "mechbench.analyses.path_patching",
 }
