@@ -192,7 +192,7 @@ def _faithfulness(values: xr.DataArray, ends: list[xr.DataArray], seed: int) -> 
 def _areas(faithfulness: xr.DataArray) -> xr.DataArray:
     """The four areas of curves along ``size``."""
     f = faithfulness.transpose(..., "size")
-    sizes = f["size"].values
+    sizes = f["size"].values.tolist()
     off = np.abs(1 - f.values)
     values = [area(v, sizes, log=log) for log in (False, True) for v in (f.values, off)]
     rest = {d: f[d] for d in f.dims if d != "size" and d in f.coords}

@@ -1,9 +1,8 @@
 """Does a circuit stand up: faithful, complete, minimal, and better than random circuits."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -29,9 +28,10 @@ from mechbench.analyses.common.steps import Progress, Steps
 from mechbench.errors import TaskError
 from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.random_circuits import NULLS
-from mechbench.graphs.selection import Rank
+from mechbench.graphs.selection import Rank, Rule
 from mechbench.graphs.topology import Graph
 from mechbench.graphs.wiring import wire
+from mechbench.results.acdc import Acdc
 from mechbench.results.circuit_tests import PARTS, CircuitTests
 from mechbench.results.edge_scores import EdgeScores
 from mechbench.shapes import ANSWER, PROMPT
@@ -44,7 +44,7 @@ def circuit_tests(
     model,
     task,
     *,
-    circuit: Circuit | CircuitTests | Path | str | None = None,
+    circuit: Circuit | CircuitTests | Acdc | Path | str | None = None,
     scores: EdgeScores | None = None,
     n_edges: int | None = None,
     target: float = 0.9,
@@ -63,7 +63,8 @@ def circuit_tests(
 
     Args:
         circuit: a circuit or its file; by default the one that ``rule`` makes of ``scores``.
-        scores: by default EAP-IG's, computed here on the same prompts.
+        scores: by default EAP-IG's, computed here on the same prompts. ACDC's stand for the circuit
+            that it left, unless ``n_edges`` is given.
         n_edges: how many edges the rule is asked for, before pruning; by default as few as make
             the circuit ``target`` faithful on these prompts, tried in steps of a quarter.
         ablation: what edges outside the circuit carry, as ``circuit_curve`` has it; "all" for each
@@ -87,15 +88,15 @@ def circuit_tests(
     clock = Clock()
     ablations = ABLATIONS if ablation == "all" else (ablation,)
     _check(ablations, n_random, n_subsets, target, seed)
-    found = None if circuit is None else read_circuit(circuit, model)
-    scored_with = scores.corruption if scores else found and found.source.get("corruption")
+    if circuit is None and isinstance(scores, Acdc) and n_edges is None:
+        circuit = scores
+    given = None if circuit is None else read_circuit(circuit, model)
+    scored_with = given.source.get("corruption") if given else scores and scores.corruption
     pairs = pairs_of(task, corruption, scored_with, seed=seed)
-    source = found or scores
-    check_pairs(pairs, source and source.n_positions)
-    if found is None:
-        scores = scores_of(model, task, scores, seed=seed)
-    n_positions = found.n_positions if found else scores and scores.n_positions
-    graph = wire(model, n_positions=n_positions).graph
+    known = given or scores
+    check_pairs(pairs, known and known.n_positions)
+    origin = given or scores_of(model, task, scores, seed=seed)
+    graph = wire(model, n_positions=origin.n_positions).graph
     steps = Steps(_at_most(graph, n_random, n_subsets, len(ablations)), progress, checkpoint)
     sets = {
         name: EdgeSets(
@@ -106,16 +107,11 @@ def circuit_tests(
             seed=seed,
             steps=steps,
             folder=None if checkpoint is None else Path(checkpoint),
-            n_positions=n_positions,
+            n_positions=origin.n_positions,
         )
         for name in ablations
     }
-    if found is None:
-        assert scores is not None
-        how, options = None, {"rule": rule, "rank": rank}
-        if n_edges is None:
-            n_edges, how = fewest_edges(sets[ablations[0]], scores, target=target, **options)
-        found = chosen_circuit(scores, n=n_edges, how_many=how, **options)
+    found = _chosen(origin, sets[ablations[0]], n_edges, target, rule, rank)
     plan = CircuitPlan(graph, found, n_random, n_subsets, seed)
     measured = [
         torch.cat([torch.stack([s.full, s.nothing]), s.values(plan.masks)]) for s in sets.values()
@@ -127,16 +123,7 @@ def circuit_tests(
     minimality = tests.minimality()
     costs = minimality.sel({ESTIMATE: "mean"}).max("ablation")
     return CircuitTests(
-        edges=found.edges,
-        nodes=found.nodes,
-        edge_scores={e: float(found.scores[e]) for e in found.edges if e in found.scores},
-        roles=dict(found.roles),
-        selection=dict(found.selection),
-        circuit_seed=found.seed,
-        circuit_source=dict(found.source),
-        chosen_on=dict(found.task),
-        model_facts=dict(found.model),
-        n_positions=found.n_positions,
+        **_described(found),
         n_graph_edges=graph.n_edges,
         held_out=held_out(found.task, task),
         metric=task.metric().name,
@@ -155,6 +142,38 @@ def circuit_tests(
         p_value=tests.p_value(),
         provenance=clock.provenance(model, task, seed=seed),
     )
+
+
+def _chosen(
+    origin: Circuit | EdgeScores,
+    sets: EdgeSets,
+    n_edges: int | None,
+    target: float,
+    rule: Rule,
+    rank: Rank,
+) -> Circuit:
+    if isinstance(origin, Circuit):
+        return origin
+    how = None
+    if n_edges is None:
+        n_edges, how = fewest_edges(sets, origin, target=target, rule=rule, rank=rank)
+    return chosen_circuit(origin, n=n_edges, how_many=how, rule=rule, rank=rank)
+
+
+def _described(circuit: Circuit) -> dict[str, Any]:
+    """The fields of the result that ``circuit_of`` reads."""
+    return {
+        "edges": circuit.edges,
+        "nodes": circuit.nodes,
+        "edge_scores": {e: float(circuit.scores[e]) for e in circuit.edges if e in circuit.scores},
+        "roles": dict(circuit.roles),
+        "selection": dict(circuit.selection),
+        "circuit_seed": circuit.seed,
+        "circuit_source": dict(circuit.source),
+        "chosen_on": dict(circuit.task),
+        "model_facts": dict(circuit.model),
+        "n_positions": circuit.n_positions,
+    }
 
 
 def _check(ablations, n_random: int, n_subsets: int, target: float, seed: int) -> None:
@@ -221,8 +240,8 @@ class _Tests:
         sides = [self._group(f"{n} without", "subset", labels) for n in ("circuit", "model")]
 
         def apart(circuit, model, zero, one):
-            distance = np.abs(share(circuit, zero, one) - share(model, zero, one))
-            both = [distance.mean("subset"), distance.max("subset")]
+            distance = abs(share(circuit, zero, one) - share(model, zero, one))
+            both = [distance.mean(dim="subset"), distance.max(dim="subset")]
             return xr.concat(both, dim="statistic").assign_coords(statistic=list(STATISTICS))
 
         found = estimate_of(apart, [*sides, *self._ends], seed=self._seed)

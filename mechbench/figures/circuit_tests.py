@@ -88,14 +88,14 @@ def _numbers(result: CircuitTests) -> str:
     for ablation in (str(a) for a in result.faithfulness["ablation"].values):
         at = {"ablation": ablation}
         p = ", ".join(
-            f"p = {float(result.p_value.sel(**at, null=null)):.3g} ({null})"
+            f"p = {float(result.p_value.sel({**at, 'null': null})):.3g} ({null})"
             for null in ("uniform", "matched")
         )
         parts.append(
             f"{ablation}: faithfulness of the mean {result.metric} "
             f"{_interval(result.faithfulness.sel(at))}, {p}, left without the circuit "
             f"{_interval(result.completeness.sel(at))}, incompleteness over {result.n_subsets} "
-            f"subsets {_interval(result.incompleteness.sel(**at, statistic='mean'))}."
+            f"subsets {_interval(result.incompleteness.sel({**at, 'statistic': 'mean'}))}."
         )
     return " ".join(parts)
 

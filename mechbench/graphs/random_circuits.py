@@ -58,8 +58,7 @@ def _draw(
     """Within each class, the edges with the smallest of random keys."""
     order = np.lexsort((generator.random(len(classes)), classes))
     grouped = classes[order]
-    starts = np.flatnonzero(np.diff(grouped, prepend=-1))
-    place = np.arange(len(grouped)) - np.repeat(starts, np.diff([*starts, len(grouped)]))
+    place = np.arange(len(grouped)) - np.searchsorted(grouped, grouped)  # within the class
     wanted = np.bincount(classes, weights=chosen, minlength=int(classes.max()) + 1)
     drawn = np.zeros(len(classes), dtype=bool)
     drawn[order] = place < wanted[grouped]

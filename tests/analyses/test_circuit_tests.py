@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mechbench.analyses.acdc import acdc
+from mechbench.analyses.circuit_agreement import circuit_agreement
 from mechbench.analyses.circuit_tests import circuit_tests
 from mechbench.analyses.common.circuit_plan import CircuitPlan
 from mechbench.analyses.edge_attribution import edge_attribution
@@ -162,3 +164,13 @@ def test_impossible_requests(model, task, scores, options):
 def test_too_few_edges_for_a_path(model, task, scores):
     with pytest.raises(CircuitError, match="No edge is left"):
         circuit_tests(model, task, scores=scores, n_edges=0, **FEW)
+
+
+def test_what_acdc_left_is_a_circuit(model, task, make_task):
+    found = acdc(model, make_task(n=4, seed=8), threshold=0.02, n_random=1)
+    result = circuit_tests(model, task, scores=found, **FEW)
+    assert result.edges == found.kept and result.selection["rule"] == "acdc"
+    fewer = circuit_tests(model, task, scores=found, n_edges=20, **FEW)
+    assert len(fewer.edges) <= 20 and fewer.selection["rule"] == "greedy"
+    same = circuit_agreement(model, task, one=found, other=result)
+    np.testing.assert_array_equal(same.iou.sel(kind="found"), 1.0)

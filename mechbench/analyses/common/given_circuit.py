@@ -7,8 +7,9 @@ from mechbench.analyses.common.chosen import facts_of_scores
 from mechbench.analyses.common.edge_sets import EdgeSets
 from mechbench.errors import CircuitError
 from mechbench.graphs.circuit import Circuit
-from mechbench.graphs.selection import select
+from mechbench.graphs.selection import Rank, Rule, select
 from mechbench.graphs.wiring import model_facts
+from mechbench.results.acdc import Acdc
 from mechbench.results.circuit_files import load_circuit
 from mechbench.results.circuit_tests import CircuitTests, circuit_of
 from mechbench.results.edge_scores import EdgeScores
@@ -16,7 +17,7 @@ from mechbench.results.edge_scores import EdgeScores
 _GROWTH = 1.25
 
 
-def read_circuit(given: Circuit | CircuitTests | Path | str, model) -> Circuit:
+def read_circuit(given: Circuit | CircuitTests | Acdc | Path | str, model) -> Circuit:
     """The circuit, checked against the model.
 
     Raises:
@@ -25,13 +26,15 @@ def read_circuit(given: Circuit | CircuitTests | Path | str, model) -> Circuit:
     """
     if isinstance(given, CircuitTests):
         given = circuit_of(given)
+    if isinstance(given, Acdc):
+        given = kept_circuit(given)
     circuit = given if isinstance(given, Circuit) else load_circuit(given)
     circuit.check(model_facts(model))
     return circuit
 
 
 def chosen_circuit(
-    scores: EdgeScores, *, n: int, rule: str, rank: str, how_many: str | None = None
+    scores: EdgeScores, *, n: int, rule: Rule, rank: Rank, how_many: str | None = None
 ) -> Circuit:
     """The pruned circuit that a rule makes of scores; ``how_many`` says how ``n`` was chosen.
 
@@ -59,6 +62,21 @@ def chosen_circuit(
     )
 
 
+def kept_circuit(found: Acdc) -> Circuit:
+    """The circuit that ACDC left, with the scores of its tests."""
+    values = found.scores.sel(edge=list(found.kept)).values.tolist()
+    return Circuit(
+        edges=found.kept,
+        model=found.model_facts,
+        task=facts_of_scores(found),
+        scores=dict(zip(found.kept, values, strict=True)),
+        selection={"rule": "acdc", "threshold": found.threshold, "compare": found.compare},
+        seed=found.provenance.seed,
+        source={"method": found.method, "exact": found.exact, "corruption": found.corruption},
+        n_positions=found.n_positions,
+    )
+
+
 def numbers_to_try(n_edges: int) -> list[int]:
     """Numbers of edges, each about a quarter more than the one before, up to all."""
     n_steps = ceil(log(n_edges) / log(_GROWTH))
@@ -66,7 +84,7 @@ def numbers_to_try(n_edges: int) -> list[int]:
 
 
 def fewest_edges(
-    sets: EdgeSets, scores: EdgeScores, *, target: float, rule: str, rank: str
+    sets: EdgeSets, scores: EdgeScores, *, target: float, rule: Rule, rank: Rank
 ) -> tuple[int, str]:
     """The first of ``numbers_to_try`` whose circuit has ``target`` faithfulness, and in words."""
     zero, one = sets.nothing.double().mean(), sets.full.double().mean()

@@ -10,15 +10,21 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mechbench.analyses.common.chosen import check_model
-from mechbench.analyses.common.given_circuit import chosen_circuit
+from mechbench.analyses.common.given_circuit import (
+    chosen_circuit,
+    kept_circuit,
+    read_circuit,
+)
 from mechbench.analyses.common.heads import head_label, some_heads
 from mechbench.errors import CircuitError
 from mechbench.graphs.circuit import Circuit, circuit_from_json
 from mechbench.graphs.eap_ig import from_eap_ig
+from mechbench.graphs.selection import Rank, Rule
 from mechbench.graphs.topology import INPUT, LOGITS, Graph
 from mechbench.graphs.wiring import model_facts
+from mechbench.results.acdc import Acdc
 from mechbench.results.circuit_search import CircuitSearch
-from mechbench.results.circuit_tests import CircuitTests, circuit_of
+from mechbench.results.circuit_tests import CircuitTests
 from mechbench.results.edge_scores import EdgeScores
 from mechbench.results.files import read_text
 
@@ -44,28 +50,26 @@ class Side:
     facts: dict[str, Any]
 
 
-def side(given: Given, model, graph: Graph, *, n_edges: int | None, rule: str, rank: str) -> Side:
+def side(given: Given, model, graph: Graph, *, n_edges: int, rule: Rule, rank: Rank) -> Side:
     """A circuit of this model, however it is given.
 
     Raises:
-        CircuitError: another model's, an edge that does not exist, a file that is no circuit, or
-            scores without a number of edges.
+        CircuitError: another model's, an edge that does not exist, or a file that is no circuit.
         UnsupportedHookError: a head that the model does not have.
         StoreError: a file that cannot be read.
     """
     if isinstance(given, EdgeScores):
         return _from_scores(given, model, graph, n_edges, rule, rank)
-    if isinstance(given, CircuitTests):
-        given = circuit_of(given)
-    if isinstance(given, str | Path):
-        given = _read(Path(given), model, graph)
     if isinstance(given, CircuitSearch):
         return _from_heads(given.heads, model, {"heads found by": "circuit_search"})
-    if isinstance(given, Circuit):
-        check_model(given.model, model)
-        return _from_circuit(given, graph, given.scores or None)
-    if isinstance(given, _HeadFile):
-        return _from_heads(given.heads, model, given.facts)
+    if isinstance(given, str | Path):
+        found = _read(Path(given), model, graph)
+        if isinstance(found, _HeadFile):
+            return _from_heads(found.heads, model, found.facts)
+        given = found
+    if isinstance(given, Circuit | CircuitTests):
+        circuit = read_circuit(given, model)
+        return _from_circuit(circuit, graph, circuit.scores or None)
     return _from_heads(given, model, {"heads": "given"})
 
 
@@ -95,13 +99,14 @@ def _read(path: Path, model, graph: Graph) -> Circuit | _HeadFile:
     return circuit_from_json(text, path.name)
 
 
-def _from_scores(given: EdgeScores, model, graph: Graph, n_edges, rule, rank) -> Side:
+def _from_scores(
+    given: EdgeScores, model, graph: Graph, n_edges: int, rule: Rule, rank: Rank
+) -> Side:
     check_model(given.model_facts, model)
-    if n_edges is None:
-        raise CircuitError(
-            f"The scores of {given.method!r} are no circuit yet: say how many edges, n_edges."
-        )
-    circuit = chosen_circuit(given, n=n_edges, rule=rule, rank=rank)
+    if isinstance(given, Acdc):
+        circuit = kept_circuit(given)
+    else:
+        circuit = chosen_circuit(given, n=n_edges, rule=rule, rank=rank)
     values = given.scores.values.tolist()
     return _from_circuit(circuit, graph, dict(zip(given.graph().edge_names, values, strict=True)))
 
