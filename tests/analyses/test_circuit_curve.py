@@ -16,6 +16,7 @@ from mechbench.graphs.sizes import MIB_SIZES, edges_at
 from mechbench.graphs.wiring import wire
 from mechbench.interventions.sources import FromRun, Mean, Resample, Zero
 from mechbench.results.statistics import bootstrap_means, interval
+from mechbench.tasks.induction import induction
 
 SIZES = (0.02, 0.1, 0.5, 1.0)
 
@@ -253,3 +254,12 @@ def test_impossible_requests(model, task, scores, options, error, words):
 def test_one_prompt_has_no_interval(model, make_task, scores):
     with pytest.raises(TaskError, match="at least 2"):
         circuit_curve(model, make_task(n=1), scores=scores)
+
+
+def test_edges_at_positions_and_other_tasks(model):
+    task = induction(None, n=4, half_length=3, vocab=model.cfg.d_vocab, bos=0)
+    scores = edge_attribution(model, task, positions=True)
+    result = circuit_curve(model.double(), task, scores=scores, sizes=(0.2, 1.0), n_random=1)
+    assert result.n_graph_edges == 7 * wire(model).graph.n_edges
+    np.testing.assert_allclose(result.faithfulness.sel(size=1.0), 1.0, atol=1e-9)
+    assert result.corruption == task.pairs().source["corruption"]
