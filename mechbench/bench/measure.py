@@ -1,5 +1,6 @@
 """Timing and memory of pieces of work, always compared within one run."""
 
+import multiprocessing
 import statistics
 import threading
 import time
@@ -42,6 +43,12 @@ def measured() -> Iterator[Measured]:
         result.cpu_seconds = time.process_time() - cpu_start
         stop.set()
         thread.join()
+
+
+def measured_apart(function: Callable[..., int], *args: object) -> int:
+    """What ``function`` returns in a fresh process; it is found by its module and name."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, args)
 
 
 def alternating(a: Callable[[], object], b: Callable[[], object], rounds: int) -> list[float]:

@@ -22,12 +22,12 @@ from transformers import GPT2Config as HuggingFaceConfig
 from transformers import GPT2LMHeadModel
 
 from mechbench.bench.measure import Measured, alternating, measured, spread
+from mechbench.bench.shapes import random_pairs, small_model
 from mechbench.interventions.patches import Patch
 from mechbench.interventions.reference import reference_values
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sites import Site
 from mechbench.interventions.sweeps import sweep
-from mechbench.models.variants.gpt2 import GPT2, SMALL
 from mechbench.tasks.metrics import Metric, logit_difference
 from mechbench.tasks.pairs import PromptPairs
 
@@ -38,7 +38,6 @@ TARGETS = {
     "forward": 1.05,
     "caching": 1.3,
 }
-_BOS = 50256
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ def run_sweep_bench(
         rounds: repetitions of the forward and caching ratios.
         cases: names of the sweeps to run; None means all.
     """
-    torch.manual_seed(0)
-    model = GPT2(SMALL, "gpt2-small shape, random weights")
+    model = small_model()
     report: dict = {
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
         "torch": torch.__version__,
@@ -98,7 +96,7 @@ def run_sweep_bench(
     with torch.inference_mode():
         hugging_face = _hugging_face()
         for length in lengths:
-            pairs = _pairs(n_prompts, length)
+            pairs = random_pairs(n_prompts, length)
             entry = _forward_ratios(model, hugging_face, pairs, rounds, say)
             for case in CASES:
                 if cases is None or case.name in cases:
@@ -110,22 +108,6 @@ def run_sweep_bench(
 def _hugging_face() -> GPT2LMHeadModel:
     config = HuggingFaceConfig(use_cache=False)
     return GPT2LMHeadModel(config).eval()
-
-
-def _pairs(n_prompts: int, length: int) -> PromptPairs:
-    generator = torch.Generator().manual_seed(1)
-    clean = torch.randint(0, _BOS, (n_prompts, length), generator=generator)
-    corrupt = (clean + torch.randint(1, _BOS, clean.shape, generator=generator)) % _BOS
-    clean[:, 0] = corrupt[:, 0] = _BOS
-    return PromptPairs(
-        name="random",
-        clean=clean,
-        corrupt=corrupt,
-        answer_positions=torch.full((n_prompts, 1), length - 1),
-        answers=torch.full((n_prompts, 1), 1000),
-        position_labels=tuple(str(p) for p in range(length)),
-        answer_labels=("answer",),
-    )
 
 
 def _forward_ratios(model, hugging_face, pairs: PromptPairs, rounds: int, say) -> dict:

@@ -8,6 +8,7 @@ import mechbench
 from mechbench.cli.bench import bench
 from mechbench.cli.dashboard import dashboard
 from mechbench.cli.demo import demo
+from mechbench.cli.discover import discover
 from mechbench.cli.export import export
 from mechbench.cli.models import models
 from mechbench.cli.run import run
@@ -30,12 +31,16 @@ _EXAMPLES = {
         "mechbench run acronyms --set task.n=32",
         "mechbench run my-spec.yaml --model gpt2 --device cuda --resume",
     ],
+    discover: [
+        "mechbench discover acronyms-gpt2 acronyms --method eap-ig --n 200",
+        "mechbench discover gpt2 pairs --set task.params.path=my-pairs.csv --device cuda",
+    ],
     models: ["mechbench models"],
     runs: ["mechbench runs --store mechbench-demo"],
     show: ["mechbench show acronyms --store mechbench-demo"],
     export: ["mechbench export acronyms --format pdf,svg --preset column"],
     train: ["mechbench train acronyms-gpt2 --out my-model --set steps=500"],
-    bench: ["mechbench bench sweep --out bench.json"],
+    bench: ["mechbench bench sweep --out bench.json", "mechbench bench discover"],
     dashboard: ["mechbench dashboard --store mechbench-demo"],
 }
 

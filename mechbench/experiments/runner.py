@@ -121,7 +121,7 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
         run.log(f"step {step.id} finished in {seconds:.1f} s")
         observer.step_finished(step.id, seconds)
     if time_it:
-        task = context.task(None)
+        task = context.task(None, None)
         save_speed(run.path, measure_speed(context.model, task.pairs(), task.metric()))
 
 
@@ -137,7 +137,7 @@ def _fits(step: Step, model: str, observer: Observer) -> bool:
 def _one_step(step: Step, context: "_Context", run: Run, observer: Observer) -> Result:
     result = step.function(
         context.model,
-        context.task(step.part.n),
+        context.task(step.part.n, step.part.task_seed),
         **_looked_up(step.params, run),
         seed=context.spec.seed,
         progress=lambda done, total: observer.step_advanced(step.id, done, total),
@@ -169,14 +169,15 @@ class _Context:
             dtype=part.dtype,
             device=spec.device,
         )
-        self._tasks: dict[int | None, Any] = {}
+        self._tasks: dict[tuple[int | None, int | None], Any] = {}
 
-    def task(self, n: int | None) -> Any:
-        """The spec's task, on ``n`` prompts where given."""
-        if n not in self._tasks:
+    def task(self, n: int | None, seed: int | None) -> Any:
+        """The spec's task, on ``n`` prompts and with ``seed`` where they are given."""
+        if (n, seed) not in self._tasks:
             part = self.spec.task
-            self._tasks[n] = build_task(part.name, self.model.tokenizer, **part.options(n))
-        return self._tasks[n]
+            options = part.options(n, seed)
+            self._tasks[n, seed] = build_task(part.name, self.model.tokenizer, **options)
+        return self._tasks[n, seed]
 
 
 def figure_of(analysis: str, result: Result) -> Any:

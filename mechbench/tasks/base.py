@@ -28,6 +28,10 @@ class Task(Protocol):
     @property
     def source(self) -> Mapping[str, Any]: ...
 
+    def __len__(self) -> int:
+        """How many prompts there are."""
+        ...
+
     def pairs(self, corruption: str = ..., /) -> PromptPairs:
         """The clean prompts and one corruption of them; tasks may take further options."""
         ...

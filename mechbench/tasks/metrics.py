@@ -6,8 +6,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mechbench.errors import TaskError
+from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.pairs import PromptPairs
+
+GROUP_KINDS = ("prob_diff", "logit_diff")
 
 
 class Metric(Protocol):
@@ -114,3 +116,80 @@ class AnswerLogProb:
 def answer_log_prob(pairs: PromptPairs) -> AnswerLogProb:
     """The log-probability of a task's answers."""
     return AnswerLogProb(pairs.answer_positions, pairs.answers)
+
+
+@dataclass(frozen=True)
+class GroupDifference:
+    """How much a group of tokens is favoured over the other tokens of a set.
+
+    With ``kind="prob_diff"`` the summed probability of the group minus that of the others, by the
+    softmax over the whole vocabulary, so between -1 and 1; with ``kind="logit_diff"`` the mean
+    logit of the group minus the mean logit of the others.
+
+    Attributes:
+        tokens: where the set's tokens stand among the logits that are read, ``[token]``.
+        right: which of them are correct, ``[prompt answer token]``, booleans.
+    """
+
+    positions: Tensor
+    vocab: Tensor | None
+    tokens: Tensor
+    right: Tensor
+    kind: str
+
+    @property
+    def name(self) -> str:
+        return self.kind
+
+    @property
+    def units(self) -> str:
+        return "probability" if self.kind == "prob_diff" else "logits"
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        right = self.right.to(logits.dtype)
+        if self.kind == "prob_diff":
+            return (logits.softmax(-1)[..., self.tokens] * (2 * right - 1)).sum(-1)
+        weights = right / right.sum(-1, keepdim=True) - (1 - right) / (1 - right).sum(
+            -1, keepdim=True
+        )
+        return (logits[..., self.tokens] * weights).sum(-1)
+
+    def to(self, device: torch.device | str) -> "GroupDifference":
+        vocab = None if self.vocab is None else self.vocab.to(device)
+        positions, tokens, right = (t.to(device) for t in (self.positions, self.tokens, self.right))
+        return GroupDifference(positions, vocab, tokens, right, self.kind)
+
+
+def group_difference(
+    pairs: PromptPairs, tokens: Tensor, right: Tensor, kind: str = "prob_diff"
+) -> GroupDifference:
+    """The difference between the correct and the other tokens of a set, answer by answer.
+
+    Args:
+        pairs: says where the logits are read.
+        tokens: ids of the set, all different, ``[token]``.
+        right: which of them are correct, ``[prompt answer token]``, booleans.
+        kind: ``"prob_diff"``, in probability, or ``"logit_diff"``, in logits.
+
+    Raises:
+        TaskError: an unknown kind, shapes that differ, a token given twice, or an answer for which
+            all tokens or none are correct.
+
+    Source: Hanna et al. 2023 for ``"prob_diff"``; ``"logit_diff"`` is our choice.
+    """
+    if kind not in GROUP_KINDS:
+        raise TaskError(f"metric kind={kind!r} is not known. {did_you_mean(kind, GROUP_KINDS)}")
+    expected = [*pairs.answers.shape, len(tokens)]
+    if list(right.shape) != expected or right.dtype != torch.bool:
+        raise TaskError(
+            f"right must be booleans [prompt answer token] = {expected}, got "
+            f"{list(right.shape)} of {right.dtype}."
+        )
+    vocab, index = torch.unique(tokens, return_inverse=True)
+    if len(vocab) != len(tokens):
+        raise TaskError(f"The set names {len(tokens)} tokens and {len(vocab)} different ones.")
+    if (right.all(-1) | ~right.any(-1)).any():
+        raise TaskError("For one answer at least all tokens of the set are correct, or none.")
+    if kind == "prob_diff":  # a softmax needs the logits of all tokens
+        return GroupDifference(pairs.answer_positions, None, tokens, right, kind)
+    return GroupDifference(pairs.answer_positions, vocab, index, right, kind)

@@ -1,8 +1,8 @@
-"""Rows of prompts and acronyms from a CSV or JSONL file or a dataset, with their line numbers."""
+"""Rows of users' prompts from a CSV or JSONL file or a dataset, with their line numbers."""
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -10,17 +10,15 @@ from typing import Any
 
 from mechbench.errors import TaskError
 
-COLUMNS = ("prompt", "acronym")
 _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class PromptRow:
+class Record:
     """A row as the user wrote it, and where: ``line 3`` of a file, ``row 2`` of a dataset."""
 
     where: str
-    prompt: str
-    acronym: str
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,47 +29,94 @@ class BadRow:
     reason: str
 
 
-def read_rows(source: Any) -> tuple[str, list[PromptRow], list[BadRow]]:
-    """The name of the source, its rows in order, and the rows that are no rows of text.
+@dataclass(frozen=True)
+class Table:
+    """The rows of a source in order.
+
+    Attributes:
+        name: of the file, without its folder, or ``dataset``.
+        columns: of all rows together; None for JSONL, where each line has its own.
+        rows: records, and rows that could not be read as one.
+    """
+
+    name: str
+    columns: tuple[str, ...] | None
+    rows: tuple[Record | BadRow, ...]
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Raises TaskError where a column is missing from all rows."""
+        missing = [] if self.columns is None else [c for c in columns if c not in self.columns]
+        if missing:
+            title = "The dataset" if self.name == "dataset" else self.name
+            raise TaskError(
+                f"{title} has no column {missing[0]!r}; it has {list(self.columns or ())}. Name "
+                f"the columns {_listed(columns)}."
+            )
+
+
+def read_table(source: Any, *, wanted: Sequence[str], keep_spaces: bool = False) -> Table:
+    """The rows of a file or a dataset.
 
     Args:
         source: path of a ``.csv`` file with a header or of a ``.jsonl`` file, in UTF-8, or a
-            ``datasets.Dataset``. The columns ``prompt`` and ``acronym`` are read, others ignored.
+            ``datasets.Dataset``.
+        wanted: the columns that the messages ask for; nothing is checked against them here.
+        keep_spaces: whether the fields of a CSV file keep spaces after their commas.
 
     Raises:
-        TaskError: the file cannot be read or decoded, a column is missing, or nothing is in it.
+        TaskError: the file cannot be read or decoded, or nothing is in it.
     """
     if isinstance(source, str | Path):
-        path = Path(source)
-        name, found = path.name, _file_rows(path)
+        table = _file_table(Path(source), wanted, keep_spaces)
     else:
-        name, found = "dataset", _dataset_rows(source)
-    rows: list[PromptRow] = []
-    bad: list[BadRow] = []
-    for row in found:
-        if isinstance(row, BadRow):
-            bad.append(row)
-        else:
-            rows.append(row)
-    if not rows and not bad:
-        raise TaskError(f"{name} holds no prompts: give at least one row of prompt and acronym.")
-    return name, rows, bad
+        table = _dataset_table(source)
+    if not table.rows:
+        raise TaskError(
+            f"{table.name} holds no prompts: give at least one row of {_listed(wanted)}."
+        )
+    return table
+
+
+def text_problem(column: str, value: Any) -> str | None:
+    """Why a value is no text that can be tokenised; None where it is."""
+    if not isinstance(value, str) or not value.strip():
+        return f"{column} must be text, got {value!r}"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return f"{column} holds half a surrogate pair: {value!a}"
+    return None
 
 
 def raise_bad_rows(name: str, bad: Sequence[BadRow], n_rows: int) -> None:
-    """Raises one TaskError for all bad rows; the first ten are listed."""
+    """Raises one TaskError for all bad rows, in order; the first ten are listed."""
     if bad:
+        bad = sorted(bad, key=lambda row: int(row.where.split()[1]))
         more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         listed = "; ".join(f"{row.where}: {row.reason}" for row in bad[:_SHOWN])
         raise TaskError(f"{len(bad)} of {n_rows} rows of {name} cannot be used. {listed}{more}.")
 
 
-def _file_rows(path: Path) -> Iterator[PromptRow | BadRow]:
-    readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
-    if path.suffix.lower() not in readers:
+def lines_by(keyed: Sequence[tuple[Any, str]]) -> dict[Any, str]:
+    """Where the rows of each key are, keys sorted, the first ten of each named."""
+    groups: dict[Hashable, list[str]] = {}
+    for key, where in keyed:
+        groups.setdefault(key, []).append(where)
+    return {
+        key: ", ".join(wheres[:_SHOWN])
+        + (f" and {len(wheres) - _SHOWN} more" if len(wheres) > _SHOWN else "")
+        for key, wheres in sorted(groups.items())
+    }
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return " and ".join([", ".join(columns[:-1]), columns[-1]] if columns[1:] else columns)
+
+
+def _file_table(path: Path, wanted: Sequence[str], keep_spaces: bool) -> Table:
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl"):
         raise TaskError(
-            f"{path.name!r} is not a prompt file: expected .csv (with the header prompt,acronym) "
-            "or .jsonl (one object with prompt and acronym on a line)."
+            f"{path.name!r} is not a prompt file: expected .csv (with the header "
+            f"{','.join(wanted)}) or .jsonl (one object with {_listed(wanted)} on a line)."
         )
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -86,48 +131,52 @@ def _file_rows(path: Path) -> Iterator[PromptRow | BadRow]:
             "the file as UTF-8."
         ) from None
     if not text.strip():
-        raise TaskError(f"{path.name} is empty: give at least one row of prompt and acronym.")
-    return readers[path.suffix.lower()](path.name, text)
+        raise TaskError(f"{path.name} is empty: give at least one row of {_listed(wanted)}.")
+    if suffix == ".jsonl":
+        return Table(path.name, None, tuple(_jsonl_rows(text)))
+    return _csv_table(path.name, text, keep_spaces)
 
 
-def _csv_rows(name: str, text: str) -> Iterator[PromptRow | BadRow]:
-    reader = csv.reader(StringIO(text, newline=""), skipinitialspace=True, strict=True)
-    header: list[str] | None = None
+def _csv_table(name: str, text: str, keep_spaces: bool) -> Table:
+    reader = csv.reader(StringIO(text, newline=""), skipinitialspace=not keep_spaces, strict=True)
+    header: tuple[str, ...] = ()
+    rows: list[Record | BadRow] = []
     line = 1
     try:
         for fields in reader:
             where, line = f"line {line}", reader.line_num + 1
             if not any(field.strip() for field in fields):
                 continue
-            if header is None:
-                header = [field.strip() for field in fields]
-                _require_columns(name, header)
+            if not header:
+                header = tuple(field.strip() for field in fields)
             elif len(fields) != len(header):
-                yield BadRow(where, f"{len(fields)} fields where the header has {len(header)}")
+                reason = f"{len(fields)} fields where the header has {len(header)}"
+                rows.append(BadRow(where, reason))
             else:
-                yield _row(where, dict(zip(header, fields, strict=True)))
+                rows.append(Record(where, dict(zip(header, fields, strict=True))))
     except csv.Error as error:
         raise TaskError(f"{name} is not CSV at line {reader.line_num}: {error}.") from None
+    return Table(name, header, tuple(rows))
 
 
-def _jsonl_rows(name: str, text: str) -> Iterator[PromptRow | BadRow]:
+def _jsonl_rows(text: str) -> Iterator[Record | BadRow]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"line {number}"
         try:
-            record = json.loads(line)
+            values = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested"
             yield BadRow(where, f"no JSON ({reason})")
             continue
-        if isinstance(record, dict):
-            yield _row(where, record)
+        if isinstance(values, dict):
+            yield Record(where, values)
         else:
-            yield BadRow(where, f"a JSON {type(record).__name__} where an object was expected")
+            yield BadRow(where, f"a JSON {type(values).__name__} where an object was expected")
 
 
-def _dataset_rows(source: Any) -> Iterator[PromptRow | BadRow]:
+def _dataset_table(source: Any) -> Table:
     from datasets import Dataset  # seconds to import, and most tasks have no use for it
 
     if not isinstance(source, Dataset):
@@ -135,28 +184,5 @@ def _dataset_rows(source: Any) -> Iterator[PromptRow | BadRow]:
             f"Prompts come from a path or a datasets.Dataset, got {type(source).__name__}. Of a "
             "DatasetDict choose one split."
         )
-    _require_columns("The dataset", source.column_names)
-    records = zip(source["prompt"], source["acronym"], strict=True)
-    return (
-        _row(f"row {i}", {"prompt": prompt, "acronym": acronym})
-        for i, (prompt, acronym) in enumerate(records)
-    )
-
-
-def _require_columns(name: str, columns: Sequence[str]) -> None:
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
-        raise TaskError(
-            f"{name} has no column {missing[0]!r}; it has {list(columns)}. Name the "
-            "columns prompt and acronym."
-        )
-
-
-def _row(where: str, record: Mapping[str, Any]) -> PromptRow | BadRow:
-    for column in COLUMNS:
-        value = record.get(column)
-        if not isinstance(value, str) or not value.strip():
-            return BadRow(where, f"{column} must be text, got {value!r}")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            return BadRow(where, f"{column} holds half a surrogate pair: {value!a}")
-    return PromptRow(where, record["prompt"].strip(), record["acronym"].strip())
+    rows = tuple(Record(f"row {i}", dict(values)) for i, values in enumerate(source))
+    return Table("dataset", tuple(source.column_names), rows)

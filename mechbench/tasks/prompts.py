@@ -1,7 +1,7 @@
 """The acronym task on a user's own prompts."""
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
@@ -20,8 +20,17 @@ from mechbench.tasks.acronym_frame import (
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronym_words import word_tables
 from mechbench.tasks.acronyms import PREFIX, acronym_facts, default_words
-from mechbench.tasks.prompt_rows import BadRow, PromptRow, raise_bad_rows, read_rows
+from mechbench.tasks.prompt_rows import (
+    BadRow,
+    Record,
+    lines_by,
+    raise_bad_rows,
+    read_table,
+    text_problem,
+)
 from mechbench.tasks.tokens import bos_id, continuation_ids, pieces, texts_ids, tokenizer_facts
+
+COLUMNS = ("prompt", "acronym")
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def load_prompts(
     alike, because results are averaged position by position.
 
     Args:
-        path_or_dataset: see ``mechbench.tasks.prompt_rows.read_rows``.
+        path_or_dataset: see ``mechbench.tasks.prompt_rows.read_table``.
         words: what resampling may draw from besides the prompts' own words; the held-out words of
             the shipped list by default.
         against: default of ``AcronymTask.metric``.
@@ -76,18 +85,17 @@ def load_prompts(
             unequal length or split, with the lines of each.
         TokenizerError: no BOS token, or capitals that are not single tokens.
     """
-    name, rows, bad = read_rows(path_or_dataset)
-    n_rows = len(rows) + len(bad)
+    table = read_table(path_or_dataset, wanted=COLUMNS)
+    table.require(COLUMNS)
     bos = bos_id(tokenizer)
     tokens = frame_tokens(tokenizer, PREFIX)
-    parsed = [_parse(row) for row in rows]
+    parsed = [row if isinstance(row, BadRow) else _parse(row) for row in table.rows]
     parts = [row for row in parsed if isinstance(row, _Parts)]
     split = _split_all(tokenizer, tokens, parts)
-    bad = [*bad, *(row for row in [*parsed, *split] if isinstance(row, BadRow))]
-    bad.sort(key=lambda row: int(row.where.split()[1]))
-    raise_bad_rows(name, bad, n_rows)
+    bad = [row for row in [*parsed, *split] if isinstance(row, BadRow)]
+    raise_bad_rows(table.name, bad, len(table.rows))
     good = [row for row in split if isinstance(row, _Split)]
-    _require_one_split(name, good)
+    _require_one_split(table.name, good)
     first = good[0]
     clean = np.array([[bos, *row.ids[:-1]] for row in good])
     letters = np.array([[ascii_uppercase.index(c) for c in row.parts.acronym] for row in good])
@@ -109,7 +117,7 @@ def load_prompts(
         against=against,
         source={
             "generator": "prompts",
-            "file": name,
+            "file": table.name,
             "n": len(good),
             "tokenizer": tokenizer_facts(tokenizer),
             **acronym_facts(frame, clean, letters),
@@ -117,22 +125,27 @@ def load_prompts(
     )
 
 
-def _parse(row: PromptRow) -> _Parts | BadRow:
-    if not re.fullmatch("[A-Z]+", row.acronym):
-        return BadRow(row.where, f"acronym {row.acronym!r} must be capital letters A to Z")
-    n = len(row.acronym)
+def _parse(row: Record) -> _Parts | BadRow:
+    for column in COLUMNS:
+        problem = text_problem(column, row.values.get(column))
+        if problem:
+            return BadRow(row.where, problem)
+    prompt, acronym = (row.values[column].strip() for column in COLUMNS)
+    if not re.fullmatch("[A-Z]+", acronym):
+        return BadRow(row.where, f"acronym {acronym!r} must be capital letters A to Z")
+    n = len(acronym)
     form = rf"(?P<prefix>.*\S)(?P<words>(?: [A-Z][^\s(]*){{{n}}})(?: ?\((?P<given>[A-Z]*))?"
-    match = re.fullmatch(form, row.prompt)
+    match = re.fullmatch(form, prompt)
     words = match["words"].split() if match else []
-    if match is None or "".join(word[0] for word in words) != row.acronym:
+    if match is None or "".join(word[0] for word in words) != acronym:
         return BadRow(
             row.where,
-            f"{row.prompt!r} must be some text and then {n} words that begin with "
-            f"{', '.join(row.acronym)}, with '(' or nothing after them",
+            f"{prompt!r} must be some text and then {n} words that begin with "
+            f"{', '.join(acronym)}, with '(' or nothing after them",
         )
-    if not row.acronym[:-1].startswith(match["given"] or ""):
-        return BadRow(row.where, f"'({match['given']}' is not how {row.acronym!r} begins")
-    return _Parts(row.where, match["prefix"], tuple(words), row.acronym)
+    if not acronym[:-1].startswith(match["given"] or ""):
+        return BadRow(row.where, f"'({match['given']}' is not how {acronym!r} begins")
+    return _Parts(row.where, match["prefix"], tuple(words), acronym)
 
 
 def _split_all(
@@ -179,14 +192,14 @@ def _split(
 
 
 def _require_one_split(name: str, rows: Sequence[_Split]) -> None:
-    lengths = _lines_by([(len(row.ids), row.parts.where) for row in rows])
+    lengths = lines_by([(len(row.ids), row.parts.where) for row in rows])
     if len(lengths) > 1:
         listed = "; ".join(f"{n} tokens: {lines}" for n, lines in lengths.items())
         raise TaskError(
             f"The prompts of {name} have unequal lengths, and one batch needs one length. With BOS "
             f"and without the last letter, {listed}. Edit them, or give each length its own file."
         )
-    shapes = _lines_by([((row.n_prefix, *row.n_tails), row.parts.where) for row in rows])
+    shapes = lines_by([((row.n_prefix, *row.n_tails), row.parts.where) for row in rows])
     if len(shapes) > 1:
         listed = "; ".join(
             f"{n} tokens of text and words of {', '.join(str(1 + t) for t in tails)}: {lines}"
@@ -196,14 +209,3 @@ def _require_one_split(name: str, rows: Sequence[_Split]) -> None:
             f"The prompts of {name} have one length and are split differently, so positions would "
             f"not mean the same: {listed}. Edit them, or give each kind its own file."
         )
-
-
-def _lines_by(keyed: Sequence[tuple[Any, str]]) -> dict[Any, str]:
-    """The rows of each key, the first ten named."""
-    groups: dict[Hashable, list[str]] = {}
-    for key, where in keyed:
-        groups.setdefault(key, []).append(where)
-    return {
-        key: ", ".join(wheres[:10]) + (f" and {len(wheres) - 10} more" if len(wheres) > 10 else "")
-        for key, wheres in sorted(groups.items())
-    }

@@ -10,8 +10,11 @@ from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.base import Task
+from mechbench.tasks.docstring import docstring
+from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
+from mechbench.tasks.pairs_file import pairs
 from mechbench.tasks.prompts import load_prompts
 
 
@@ -27,6 +30,9 @@ TASKS: dict[str, Callable[..., Task]] = {
     "prompts": prompts,
     "induction": induction,
     "ioi": ioi,
+    "greater_than": greater_than,
+    "docstring": docstring,
+    "pairs": pairs,
 }
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mechbench.bench import shapes
 from mechbench.bench import sweep as bench
 from mechbench.models.variants.gpt2 import GPT2, GPT2Config
 from mechbench.tasks.pairs import PromptPairs
@@ -12,7 +13,7 @@ from mechbench.tasks.pairs import PromptPairs
 @pytest.fixture
 def tiny(monkeypatch):
     config = GPT2Config(n_layers=2, n_heads=2, d_model=16, d_mlp=32, d_vocab=50257, n_ctx=32)
-    monkeypatch.setattr(bench, "SMALL", config)
+    monkeypatch.setattr(shapes, "SMALL", config)
     model = GPT2(config)
 
     def other(tokens):
@@ -50,6 +51,6 @@ def test_no_speed_is_reported_where_the_ways_disagree(tiny, monkeypatch):
 
 
 def test_prompts_differ_everywhere_but_at_bos():
-    pairs: PromptPairs = bench._pairs(4, 8)
+    pairs: PromptPairs = shapes.random_pairs(4, 8)
     assert bool((pairs.clean[:, 0] == pairs.corrupt[:, 0]).all())
     assert bool((pairs.clean[:, 1:] != pairs.corrupt[:, 1:]).all())

@@ -9,16 +9,22 @@ from mechbench.tasks.registry import TASKS, build_task, check_params, task_param
 def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("prompt,acronym\nThe Ketchup Lark Wreck (,KLW\n", "utf-8")
+    own = tmp_path / "own.csv"
+    own.write_text("clean,corrupted,answer\nOne two,Six two, ten\n", "utf-8")
     params = {
         "acronyms": {"n": 4, "words": english},
         "prompts": {"path": path, "words": english},
         "induction": {"n": 4},
         "ioi": {"n": 4},
+        "greater_than": {"n": 4},
+        "docstring": {"n": 4},
+        "pairs": {"path": own},
     }
     assert set(params) == set(TASKS)
     for name, given in params.items():
         task = build_task(name, gpt2, **given)
         assert task.name == name
+        assert len(task) == len(task.clean) == (1 if "path" in given else 4)
         for corruption in task.corruptions:
             letter = [3] if name in ("acronyms", "prompts") and corruption != "all" else []
             pairs = task.pairs(corruption, *letter)

@@ -4,7 +4,7 @@ from time import perf_counter
 
 from mechbench.results.base import Provenance
 from mechbench.results.environment import git_revision, package_versions, utc_now
-from mechbench.tasks.acronym_task import AcronymTask
+from mechbench.tasks.base import Task
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
         self._start = perf_counter()
 
     def provenance(
-        self, model, task: AcronymTask, *, seed: int, notes: tuple[str, ...] = ()
+        self, model, task: Task, *, seed: int, notes: tuple[str, ...] = ()
     ) -> Provenance:
         """Where a result on ``model`` and ``task`` came from, up to now."""
         cfg = model.cfg

@@ -1,0 +1,83 @@
+"""The experiment behind ``mechbench discover``: score edges, choose a circuit, test it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+METHODS = {
+    "eap": ("edge_attribution", {"method": "eap"}),
+    "eap-ig": ("edge_attribution", {"method": "eap-ig-inputs"}),
+    "eap-ig-activations": ("edge_attribution", {"method": "eap-ig-activations"}),
+    "clean-corrupted": ("edge_attribution", {"method": "clean-corrupted"}),
+    "exact": ("edge_patching", {}),
+    "acdc": ("acdc", {}),
+}
+"""Names on the command line, and the analysis with its parameters that each stands for."""
+
+WITH_STEPS = ("eap-ig", "eap-ig-activations")
+
+
+def discovery_spec(
+    model: str,
+    task: str,
+    *,
+    method: str = "eap-ig",
+    n: int = 200,
+    n_held_out: int | None = None,
+    ig_steps: int = 5,
+    n_edges: int | None = None,
+    rule: str = "greedy",
+    rank: str = "absolute",
+    ablation: str = "patching",
+    corruption: str | None = None,
+    threshold: float | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """An experiment spec as plain data: scores on ``n`` prompts, tests on as many others.
+
+    Weights are used as stored: every method gives the same scores on folded and centred ones, and
+    models that cannot be processed can be searched as well.
+
+    Args:
+        method: one of ``METHODS``.
+        n_held_out: prompts, of the next seed, on which the circuit is tested; by default half of
+            ``n``.
+        n_edges: of the circuit; by default as few as keep the metric (see ``circuit_tests``).
+        threshold: of ACDC.
+    """
+    analysis, params = METHODS[method]
+    held_out = {"n": n_held_out or max(2, n // 2), "task_seed": seed + 1}
+    given = {"corruption": corruption, "threshold": threshold}
+    if method in WITH_STEPS:
+        given["steps"] = ig_steps
+    scoring = {**params, **{key: value for key, value in given.items() if value is not None}}
+    choice = {"scores": "@scores", "rule": rule, "ablation": ablation}
+    if corruption is not None:
+        choice["corruption"] = corruption
+    return {
+        "name": f"discover-{_slug(model)}-{_slug(task)}-{method}",
+        "title": f"A circuit for {task} in {Path(model).name}, found by {method}",
+        "model": {
+            "name": model,
+            "fold_ln": False,
+            "center_writing_weights": False,
+            "center_unembed": False,
+        },
+        "task": {"name": task, "n": n, "seed": seed},
+        "seed": seed,
+        "steps": [
+            {"id": "scores", "analysis": analysis, "params": scoring},
+            {
+                "id": "circuit",
+                "analysis": "circuit_tests",
+                **held_out,
+                "params": {**choice, "rank": rank, "n_edges": n_edges},
+            },
+            {"id": "curve", "analysis": "circuit_curve", **held_out, "params": choice},
+        ],
+        "outputs": {"formats": ["pdf", "svg", "html"]},
+    }
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(name).name.lower()).strip("-") or "unnamed"
