@@ -1,12 +1,12 @@
 """Induction: ``... A B ... A`` -> ``B``, by a previous-token head and a head that looks for A."""
 
+import numpy as np
+
 from mechbench.planted.blueprint import Blueprint, one_to_one
 from mechbench.planted.distractors import mixing_head, mixing_neurons, shadow_output
 from mechbench.planted.planted import Planted
 from mechbench.planted.task import PlantedTask, check_n, planted_task
 from mechbench.tasks.seeds import seeded
-
-import numpy as np  # isort: skip
 
 NAME = "planted-induction"
 _BOS, _SYMBOLS, _SHOWN = 0, 24, 10

@@ -86,10 +86,11 @@ class EdgeReference:
 
         def read(reader: str) -> Tensor:
             """The reader's own copy of the residual stream."""
-            total = biases.clone()
-            for writer, output in written.items():
-                total = total + (other[writer] if f"{writer}->{reader}" in patched else output)
-            return total
+            parts = [
+                other[writer] if f"{writer}->{reader}" in patched else output
+                for writer, output in written.items()
+            ]
+            return torch.stack([biases, *parts]).sum(0)
 
         for layer in range(self.cfg.n_layers):
             heads = {}
