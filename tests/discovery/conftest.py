@@ -1,6 +1,7 @@
 """Small random models in float64, ours and Hugging Face's, and prompts for them."""
 
 from dataclasses import replace
+
 """Models whose every edge matters, in float64, and a bridged Llama with shared keys and values."""
 
 import pytest
@@ -102,6 +103,7 @@ def pairs():
 @pytest.fixture
 def metric(pairs):
     return logit_difference(pairs, pairs.answers[..., None] + torch.arange(1, 3))
+
 
 from mechbench.models.loading import load_model
 from tests.interventions.conftest import VOCAB, random_model
