@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-"""Models whose every edge matters, in float64, and a bridged Llama with shared keys and values."""
-
 import pytest
 import torch
 import transformers
@@ -13,6 +11,8 @@ from mechbench.models.loading import load_model
 from mechbench.models.variants.gpt2 import SPEC
 from mechbench.tasks.metrics import logit_difference
 from mechbench.tasks.pairs import PromptPairs
+from tests.interventions.conftest import VOCAB as SMALL_VOCAB
+from tests.interventions.conftest import random_model
 
 VOCAB = 61
 BRIDGED = dict(
@@ -105,10 +105,6 @@ def metric(pairs):
     return logit_difference(pairs, pairs.answers[..., None] + torch.arange(1, 3))
 
 
-from mechbench.models.loading import load_model
-from tests.interventions.conftest import VOCAB, random_model
-
-
 @pytest.fixture(scope="session")
 def gpt2():
     return random_model(n_layers=2, n_heads=3, seed=5).double()
@@ -127,18 +123,8 @@ def shallow_llama(tmp_path_factory):
 def bridged_llama(n_layers, folder):
     """Four query heads that share two keys and values, behind ``TransformerBridge``."""
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        num_hidden_layers=n_layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=32,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    module = transformers.LlamaForCausalLM(config).eval()
+    sizes = {**KINDS["Llama"], "vocab_size": SMALL_VOCAB, "num_hidden_layers": n_layers}
+    module = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
     with torch.no_grad():
         for weight in module.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
