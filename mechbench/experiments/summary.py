@@ -21,17 +21,29 @@ from mechbench.shapes import ANSWER, HEAD, LAYER
 
 def summary_tables(results: Mapping[str, Result]) -> list[TextTable]:
     """A table for each circuit that was found, of its heads or its strongest edges."""
-    return [_TABLES[kind](r) for r in results.values() for kind in _kinds(r, _TABLES)]
+    return [_TABLES[kind](r) for r in _telling(results) for kind in _kinds(r, _TABLES)]
 
 
 def headline(results: Mapping[str, Result]) -> list[str]:
     """A sentence for each score and test of a circuit, with its interval and its control."""
     return [
         line
-        for result in results.values()
+        for result in _telling(results)
         for kind in _kinds(result, _HEADLINES)
         for line in _HEADLINES[kind](result)
     ]
+
+
+def _telling(results: Mapping[str, Result]) -> list[Result]:
+    """All but tests of a circuit that was tested on held-out prompts as well."""
+    tests = [r for r in results.values() if isinstance(r, CircuitTests)]
+    held_out = {frozenset(r.edges) for r in tests if r.held_out}
+
+    def again(result: Result) -> bool:
+        tested = isinstance(result, CircuitTests) and not result.held_out
+        return tested and frozenset(result.edges) in held_out
+
+    return [result for result in results.values() if not again(result)]
 
 
 def _kinds(result: Result, table: Mapping[type, Any]) -> list[type]:
