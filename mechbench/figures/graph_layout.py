@@ -13,9 +13,9 @@ import numpy as np
 from mechbench.figures.graph import Graph
 
 MAX_SLOTS = 13
-HALF_WIDTH, HALF_HEIGHT = 0.42, 0.22  # of a node
+HALF_WIDTH, HALF_HEIGHT = 0.4, 0.22  # of a node
 MARGIN = 0.35  # beside the first and the last slot, for edges
-_CLEAR = 0.04  # kept between a node and an edge that passes it
+_CLEAR = 0.07  # kept between a node and an edge that passes it
 _LANE = 0.13  # between two edges in the same gap, where there is room
 _BERTH = 0.8  # wanted between the middle of a node and an edge that passes it
 _SWEEPS = 40
@@ -195,9 +195,9 @@ def _crossings(x: np.ndarray, row_of: np.ndarray, ends: np.ndarray) -> float:
 
 
 def _spread_out(x: np.ndarray, slots: int) -> np.ndarray:
-    """``x`` moved to the middle and stretched, at most by half, to use the whole width."""
+    """``x`` moved to the middle and stretched, at most to double, to use the whole width."""
     low, high = float(x.min()), float(x.max())
-    stretch = min(1.5, (slots - 1.0) / (high - low)) if high > low else 1.0
+    stretch = min(2.0, (slots - 1.0) / (high - low)) if high > low else 1.0
     return (x - (low + high) / 2) * stretch + slots / 2
 
 

@@ -38,7 +38,7 @@ _SHAPES: tuple[list[tuple[float, float]], ...] = (
 
 
 def outline(index: int) -> np.ndarray:
-    """Corners ``[corner, xy]`` of the group at ``index``; shapes repeat after eight."""
+    """Corners ``[corner, xy]`` of the shape of the group at ``index``; they repeat after eight."""
     return np.array(_SHAPES[index % len(_SHAPES)], dtype=np.float64)
 
 

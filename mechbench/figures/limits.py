@@ -22,7 +22,7 @@ from mechbench.figures.spec import (
 
 Range = tuple[float, float]
 _MARGIN = 0.05
-_WIDEST, _NARROWEST = 3.0, 0.4  # edges of a graph, in points
+_WIDEST, _NARROWEST = 3.0, 0.5  # edges of a graph, in points
 
 
 def colour_limits(spec: FigureSpec) -> dict[int, Range]:

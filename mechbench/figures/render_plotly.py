@@ -171,6 +171,8 @@ def _set_axes(cell: Cell, panel: draw.SeriesPanel, width: float) -> None:
     ):
         ends = [math.log10(v) for v in limits] if scale == "log" else list(limits)
         cell.axis(axis, title=title, type=scale, range=ends, **_LINE)
+        if scale == "log" and ends[1] - ends[0] > 2:  # whole decades, without small 2s and 5s
+            cell.axis(axis, dtick=1, minor={"ticks": "outside", "ticklen": 2})
     labels, at = None, None
     if isinstance(panel, Bars):
         labels, at = panel.groups, list(range(len(panel.groups)))
@@ -190,5 +192,6 @@ def _place_legend(cell: Cell, index: int, *, level: bool) -> None:
     """A legend of its own for each panel, above its axes, so that it covers no data."""
     x, y = cell.domain()
     place = {"x": x[0], "y": y[1], "xanchor": "left", "yanchor": "bottom"}
+    place["traceorder"] = "normal"  # plotly turns the order round where there are bands
     style = {"orientation": "h" if level else "v", "font": {"size": 11, "color": GREY}}
     cell.figure.update_layout({_legend_key(index): {**place, **style}})

@@ -130,6 +130,38 @@ def lines() -> FigureSpec:
     )
 
 
+def curve() -> FigureSpec:
+    """Faithfulness by the part of edges kept, on a logarithmic axis, with a control band."""
+    kept = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
+    circuit, random = kept**0.15, kept**1.5
+    return FigureSpec(
+        name="faithfulness-curve",
+        title="Faithfulness by edges kept",
+        caption="EAP-IG, resample ablation; random: mean and range of 20 circuits of each size.",
+        panels=(
+            Lines(
+                x=kept,
+                series=(
+                    Series(label="EAP-IG", values=circuit, low=circuit - 0.05, high=circuit + 0.05),
+                    Series(
+                        label="random circuits",
+                        values=random,
+                        low=random - 0.1 * (1 - kept),
+                        high=random + 0.15 * (1 - kept),
+                        dashed=True,
+                    ),
+                ),
+                references=(Reference(value=1.0, label="full model"), Reference(value=0.0)),
+                x_title="part of edges kept",
+                y_title="faithfulness",
+                x_scale="log",
+                markers=True,
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
 def bars() -> FigureSpec:
     values = _rng().uniform(-0.2, 1, size=(3, 6))
     return FigureSpec(
@@ -352,6 +384,7 @@ SPECS = {
         residual,
         lens,
         lines,
+        curve,
         bars,
         points,
         histogram,
