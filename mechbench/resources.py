@@ -14,7 +14,13 @@ def bundled(kind: str) -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / kind
 
 
-PLANTED = ("planted-induction", "planted-letter-mover", "planted-memory", "planted-two-hop")
+PLANTED = (
+    "planted-even-gate",
+    "planted-induction",
+    "planted-letter-mover",
+    "planted-memory",
+    "planted-two-hop",
+)
 """Planted circuits that models and tasks are built from by name."""
 
 

@@ -8,6 +8,7 @@ of another.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ class Blueprint:
         ``query``, ``key`` and ``value`` are ``[d_model out]``, ``output`` is ``[in d_model]``. A
         ``constant_query`` is ``[out]``, the same at every position.
         """
-        attn = self.model.blocks[layer].attn
+        attn: Any = self.model.blocks[layer].attn
         scale = sharpness * D_HEAD**0.5
         if constant_query:
             attn.b_Q[head, : len(query)] = scale * query
@@ -114,7 +115,7 @@ class Blueprint:
     @torch.no_grad()
     def neurons(self, layer: int, *, reads: Tensor, bias: float, writes: Tensor) -> None:
         """More ReLU neurons: ``reads [d_model neuron]``, ``writes [neuron d_model]``."""
-        mlp = self.model.blocks[layer].mlp
+        mlp: Any = self.model.blocks[layer].mlp
         first, last = self._used[layer], self._used[layer] + len(writes)
         assert last <= self.model.config.d_mlp, (layer, last)
         mlp.W_in[:, first:last], mlp.b_in[first:last] = reads, bias

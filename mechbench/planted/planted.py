@@ -16,9 +16,9 @@ class Planted:
     Attributes:
         edges: those that carry what makes clean and corrupted prompts differ, from the tokens to
             the logits: the ones that exact patching can find. Names as ``a0.h1->a1.h0<k>``.
-        fixed_edges: those that the mechanism also needs, but that carry the same in both runs
-            (where to look, by position), so that no patch from the other run can show them. Zero
-            ablation would.
+        fixed_edges: those that the mechanism also needs, but that no patch from the other run can
+            show, because they carry the same in both (where to look, by position), or what the
+            reader takes alike. Zero ablation shows them.
         why: the mechanism, in words.
     """
 
@@ -46,7 +46,7 @@ class Planted:
 
     @property
     def distractors(self) -> frozenset[str]:
-        """All other heads and MLPs: active, and irrelevant to the metric."""
+        """All other heads and MLPs: active, and irrelevant to the metric whichever run they see."""
         cfg = self.model.cfg
         layers = range(cfg.n_layers)
         heads = {f"a{layer}.h{head}" for layer in layers for head in range(cfg.n_heads)}

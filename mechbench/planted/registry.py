@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from mechbench.planted.even_gate import even_gate
 from mechbench.planted.induction import induction
 from mechbench.planted.letter_mover import letter_mover
 from mechbench.planted.memory import memory
@@ -9,6 +10,7 @@ from mechbench.planted.planted import Planted
 from mechbench.planted.two_hop import two_hop
 
 PLANTED: dict[str, Callable[..., Planted]] = {
+    "planted-even-gate": even_gate,
     "planted-induction": induction,
     "planted-letter-mover": letter_mover,
     "planted-memory": memory,
