@@ -30,7 +30,7 @@ from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.random_circuits import NULLS
 from mechbench.graphs.selection import Rank, Rule
 from mechbench.graphs.topology import Graph
-from mechbench.graphs.wiring import wire
+from mechbench.graphs.wiring import model_facts, wire
 from mechbench.results.acdc import Acdc
 from mechbench.results.circuit_tests import PARTS, CircuitTests
 from mechbench.results.edge_scores import EdgeScores
@@ -123,7 +123,7 @@ def circuit_tests(
     minimality = tests.minimality()
     costs = minimality.sel({ESTIMATE: "mean"}).max("ablation")
     return CircuitTests(
-        **_described(found),
+        **_described(found, model),
         n_graph_edges=graph.n_edges,
         held_out=held_out(found.task, task),
         metric=task.metric().name,
@@ -160,7 +160,7 @@ def _chosen(
     return chosen_circuit(origin, n=n_edges, how_many=how, rule=rule, rank=rank)
 
 
-def _described(circuit: Circuit) -> dict[str, Any]:
+def _described(circuit: Circuit, model) -> dict[str, Any]:
     """The fields of the result that ``circuit_of`` reads."""
     return {
         "edges": circuit.edges,
@@ -171,7 +171,7 @@ def _described(circuit: Circuit) -> dict[str, Any]:
         "circuit_seed": circuit.seed,
         "circuit_source": dict(circuit.source),
         "chosen_on": dict(circuit.task),
-        "model_facts": dict(circuit.model),
+        "model_facts": {**model_facts(model), **circuit.model},
         "n_positions": circuit.n_positions,
     }
 

@@ -3,7 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from mechbench.figures.circuit_graph import MOST_EDGES, circuit_graph
 from mechbench.figures.evidence import evidence, mean_of, provenance_of, series
+from mechbench.figures.graph import Graph
 from mechbench.figures.spec import Bars, FigureSpec, Series
 from mechbench.results.circuit_tests import CircuitTests
 
@@ -11,14 +13,18 @@ _MOST_BARS = 30
 
 
 def circuit_tests_figure(result: CircuitTests) -> FigureSpec:
-    """Faithfulness and completeness by ablation with random circuits, and minimality."""
+    """The circuit, its faithfulness by ablation beside random circuits, and minimality."""
     return FigureSpec(
         name="circuit-tests",
         title=f"A circuit of {len(result.edges):,} edges",
         caption=_caption(result),
-        panels=(_faithfulness(result), _minimality(result)),
+        panels=(_graph(result), _faithfulness(result), _minimality(result)),
         provenance=provenance_of(result),
     )
+
+
+def _graph(result: CircuitTests) -> Graph:
+    return circuit_graph(result.edges, result.edge_scores, result.model_facts, roles=result.roles)
 
 
 def _faithfulness(result: CircuitTests) -> Bars:
@@ -74,13 +80,21 @@ def _caption(result: CircuitTests) -> str:
     )
     return (
         f"{chosen}{by}: {len(result.edges):,} of {result.n_graph_edges:,} edges{how_many}, all "
-        f"others ablated (corruption {result.corruption}). {_numbers(result)} "
+        f"others ablated (corruption {result.corruption}). {_drawn(result)}{_numbers(result)} "
         f"Random circuits: {n_random} of each null with as many edges, drawn from all edges "
         "(uniform) or with as many of every kind and layer pair (matched, which share "
         f"{result.matched_overlap:.0%} of the circuit's edges); p counts those as faithful. "
         f"{len(result.removable)} {result.removed_kind}s cost at most {result.tolerance:g} each. "
         f"{split} " + evidence(result)
     )
+
+
+def _drawn(result: CircuitTests) -> str:
+    signs = "Red edges help the metric, blue ones oppose it"
+    scored = f"{signs}. " if result.edge_scores else "The edges have no scores. "
+    if len(result.edges) <= MOST_EDGES:
+        return scored
+    return f"The {MOST_EDGES} strongest edges are drawn. {scored}"
 
 
 def _numbers(result: CircuitTests) -> str:

@@ -95,6 +95,12 @@ def circuit(model, edges, **changes):
     return Circuit(edges=tuple(edges), model=facts, task={"name": "acronyms", "seed": 1})
 
 
+def test_a_circuit_that_says_little_of_its_model_is_completed(model, task):
+    bare = Circuit(edges=("input->logits",), model={"n_layers": 3}, task={})
+    result = circuit_tests(model, task, circuit=bare, **FEW)
+    assert circuit_of(result).model == model_facts(model) and not result.held_out
+
+
 def test_an_edge_that_leads_nowhere_is_removable(model, task):
     edges = ("input->logits", "input->m0", "m0->logits", "a0.h1->m1")
     result = circuit_tests(model, task, circuit=circuit(model, edges), **FEW)
