@@ -92,13 +92,16 @@ def lens_name(node):
 @pytest.mark.parametrize("method", EDGE_METHODS)
 def test_positions_sum_to_the_total(method, models, pairs, metric, monkeypatch):
     model = models("gpt2")
-    total = attribute_edges(model, pairs, metric, method=method, steps=2)
-    monkeypatch.setattr(contraction, "_CHUNK_BYTES", {"cpu": 150_000})  # a few positions at a time
-    places = attribute_edges(model, pairs, metric, method=method, steps=2, positions=True)
+    options = dict(method=method, steps=2)
+    total = attribute_edges(model, pairs, metric, **options)
+    places = attribute_edges(model, pairs, metric, positions=True, **options)
     assert places.scores.shape[:2] == (5, 7) and places.graph.n_positions == 7
     close(places.scores.sum(1), total.scores)
     assert places.scores[:, 0].abs().max() == 0  # the prompts do not differ there
-    close(attribute_edges(model, pairs, metric, method=method, steps=2).scores, total.scores)
+    monkeypatch.setattr(contraction, "_CHUNK_BYTES", {"cpu": 40_000})  # a few positions at a time
+    close(attribute_edges(model, pairs, metric, **options).scores, total.scores)
+    in_parts = attribute_edges(model, pairs, metric, positions=True, **options)
+    close(in_parts.scores, places.scores)
 
 
 @pytest.mark.parametrize("method", EDGE_METHODS)
