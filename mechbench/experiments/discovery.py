@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mechbench.tasks.registry import task_params
+
 METHODS = {
     "eap": ("edge_attribution", {"method": "eap"}),
     "eap-ig": ("edge_attribution", {"method": "eap-ig-inputs"}),
@@ -41,12 +43,16 @@ def discovery_spec(
     Args:
         method: one of ``METHODS``.
         n_held_out: prompts, of the next seed, on which the circuit is tested; by default half of
-            ``n``.
+            ``n``. A task of a file has no other prompts, and the result says so.
         n_edges: of the circuit; by default as few as keep 0.9 of the metric on the ``n`` prompts.
         threshold: of ACDC.
+
+    Raises:
+        TaskError: an unknown task.
     """
     analysis, params = METHODS[method]
-    held_out = {"n": n_held_out or max(2, n // 2), "task_seed": seed + 1}
+    drawn = "seed" in task_params(task)  # a file holds the prompts that it holds
+    held_out = {"n": n_held_out or max(2, n // 2), "task": {"seed": seed + 1}} if drawn else {}
     options = {"corruption": corruption, "threshold": threshold if method == "acdc" else None}
     if method in WITH_STEPS:
         options["steps"] = ig_steps
@@ -74,7 +80,7 @@ def discovery_spec(
             "center_writing_weights": False,
             "center_unembed": False,
         },
-        "task": {"name": task, "n": n, "seed": seed},
+        "task": {"name": task, "n": n, "seed": seed if drawn else None},
         "seed": seed,
         "steps": steps,
         "outputs": {"formats": ["pdf", "svg", "html"]},

@@ -1,9 +1,11 @@
 """What discovery found, in a few sentences and a table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
+from mechbench.results.circuit_agreement import BY_CHANCE, FOUND, CircuitAgreement
 from mechbench.results.circuit_curve import CMD, CPR, CircuitCurve
 from mechbench.results.circuit_tests import CircuitTests
 from mechbench.results.edge_scores import EdgeScores
@@ -80,6 +82,22 @@ def curve_line(result: CircuitCurve) -> str:
     return f"Over circuits of {result.asked.sizes['size']} sizes, {result.ablation}: " + ", ".join(
         parts
     )
+
+
+def agreement_lines(result: CircuitAgreement) -> list[str]:
+    """Intersection over union at each level, beside what random sets would share."""
+    sides = " and ".join(_side(side) for side in (result.one, result.other))
+    parts = []
+    for level in result.levels:
+        found, chance = (float(result.iou.sel(level=level, kind=k)) for k in (FOUND, BY_CHANCE))
+        p = float(result.p_value.sel(level=level))
+        parts.append(f"{level} {found:.2f} (by chance {chance:.2f}, p = {p:.1g})")
+    return [f"Agreement of {sides}, intersection over union: {', '.join(parts)}."]
+
+
+def _side(facts: Mapping[str, Any]) -> str:
+    how = facts.get("method") or facts.get("heads found by") or "the given circuit"
+    return f"{how} ({facts['n_heads']} heads)" if "n_heads" in facts else str(how)
 
 
 def _null(result: CircuitTests, null: str, at: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mechbench.experiments.edge_circuit_summary import (
+    agreement_lines,
     curve_line,
     edge_table,
     lines_of_tests,
@@ -12,6 +13,7 @@ from mechbench.experiments.edge_circuit_summary import (
 from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
 from mechbench.results.base import Result
+from mechbench.results.circuit_agreement import CircuitAgreement
 from mechbench.results.circuit_curve import CircuitCurve
 from mechbench.results.circuit_search import ALL_LETTERS, DIRECT, EFFECT_WORD, CircuitSearch
 from mechbench.results.circuit_tests import CircuitTests
@@ -111,4 +113,5 @@ _HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     EdgeScores: lambda result: [score_line(result)],
     CircuitTests: lines_of_tests,
     CircuitCurve: lambda result: [curve_line(result)],
+    CircuitAgreement: agreement_lines,
 }
