@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from mechbench.analyses.acdc import acdc
 from mechbench.analyses.circuit_agreement import circuit_agreement
 from mechbench.analyses.circuit_tests import circuit_tests
 from mechbench.analyses.common.circuit_plan import CircuitPlan
+from mechbench.analyses.common.given_circuit import fewest_edges
 from mechbench.analyses.edge_attribution import edge_attribution
 from mechbench.discovery.circuit_forward import CircuitForward
 from mechbench.errors import CircuitError, TaskError
@@ -86,7 +88,10 @@ def test_nodes_of_large_circuits_are_removed_with_all_their_edges(model, task, s
         if node in (e.split("->")[0], e.split("->")[1].partition("<")[0])
     ]  # fmt: skip
     circuit = graph.mask(result.edges)
-    lost = share(circuit) - share(circuit & ~graph.mask(touching))
+    plan = CircuitPlan(graph, circuit_of(result), 1, 1, 0)
+    removed_mask = plan.masks[plan.at["removed"].start - 2 + 3]
+    assert (removed_mask == circuit & ~graph.mask(touching)).all()
+    lost = share(circuit) - share(removed_mask)
     np.testing.assert_allclose(mean(result.minimality).sel(removed=node), lost, atol=1e-5)
 
 
@@ -132,12 +137,15 @@ def test_all_ablations_are_each_alone(model, task, scores):
             np.testing.assert_allclose(all_.sel(ablation=name), one.sel(ablation=name), atol=1e-9)
 
 
-def test_by_default_as_few_edges_as_are_faithful(model, task, scores, share):
-    result = circuit_tests(model, task, scores=scores, target=0.6, **FEW)
-    assert mean(result.faithfulness) >= 0.6 and "0.6 faithful" in result.selection["size"]
+@pytest.mark.parametrize("target", [0.6])
+def test_by_default_as_few_edges_as_are_faithful(model, task, scores, share, target):
+    result = circuit_tests(model, task, scores=scores, target=target, **FEW)
+    assert (
+        mean(result.faithfulness) >= target and f"{target:g} faithful" in result.selection["size"]
+    )
     n, graph = result.selection["n"], wire(model).graph
     fewer = max(m for m in (round(1.25**i) for i in range(60)) if m < n)
-    assert share(select(graph, scores.scores.values, rule="greedy", n=fewer).mask) < 0.6
+    assert share(select(graph, scores.scores.values, rule="greedy", n=fewer).mask) < target
 
 
 def test_a_circuit_survives_its_file(model, task, scores, tmp_path):
@@ -181,3 +189,25 @@ def test_what_acdc_left_is_a_circuit(make_model, task, make_task):
     assert len(fewer.edges) <= 3 and fewer.selection["rule"] == "greedy"
     same = circuit_agreement(model, task, one=found, other=result)
     np.testing.assert_array_equal(same.iou.sel(kind="found"), 1.0)
+
+
+class ShareOfEdges:
+    """Sets of edges that are as faithful as they are large."""
+
+    full, nothing = torch.ones(2, 1), torch.zeros(2, 1)
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def values(self, masks):
+        shares = torch.tensor([m.sum() / self.graph.n_edges for m in masks])
+        return shares[:, None, None].expand(-1, 2, 1)
+
+
+@pytest.mark.parametrize("target", [0.2, 0.95, 1.0])
+def test_the_fewest_edges_reach_the_target(model, scores, target):
+    graph = wire(model).graph
+    how = {"rule": "greedy", "rank": "absolute"}
+    n, said = fewest_edges(ShareOfEdges(graph), scores, target=target, **how)
+    sizes = [select(graph, scores.scores.values, n=m, **how).n_edges for m in (n, int(n / 1.26))]
+    assert sizes[0] >= target * graph.n_edges > sizes[1] and f"{target:g} faithful" in said
