@@ -24,8 +24,8 @@ def routes(
     taken: dict[tuple[int, int], list[tuple[int, int]]] = {}
     passes: list[np.ndarray] = []
     bounds: list[np.ndarray] = []
-    for e, (source, target) in enumerate(ends):
-        rows = np.arange(row_of[source] + 1, row_of[target])
+    for e, (source, target) in enumerate(ends.tolist()):
+        rows = np.arange(int(row_of[source]) + 1, int(row_of[target]))
         chosen = _chosen_gaps(starts[e], stops[e], rows, gaps)
         free = np.array([gaps[r][k] for r, k in zip(rows, chosen, strict=True)]).reshape(-1, 2)
         bounds.append(free)
@@ -43,7 +43,7 @@ def routes(
             passes[e][i] = place
     return [
         _smooth(starts[e], stops[e], passes[e], bounds[e], int(row_of[source]))
-        for e, (source, _) in enumerate(ends)
+        for e, (source, _) in enumerate(ends.tolist())
     ]
 
 

@@ -1,5 +1,7 @@
 """A graph panel on matplotlib axes."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -117,6 +119,6 @@ def _node_colours(index: int) -> tuple[str, str]:
     return palette.tint(colour, TINT), colour
 
 
-def _line_style(pattern: tuple[float, ...], width: float) -> tuple[float, tuple[float, ...]] | str:
+def _line_style(pattern: tuple[float, ...], width: float) -> Any:
     """``pattern``, in points, as matplotlib takes it: in units of the line's width."""
     return (0.0, tuple(length / width for length in pattern)) if pattern else "solid"
