@@ -1,5 +1,7 @@
 """A graph panel on matplotlib axes."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -26,7 +28,9 @@ _LONGEST = 60.0  # a node's label or a row's, in points
 
 def plan(panel: Graph, width: float, preset: Preset) -> Layout:
     """The layout of ``panel`` where it and its row labels have ``width`` points."""
-    rows = [width_pt(drawable(text), preset.tick_pt) for _, text in panel.rank_labels]
+    shown = {node.rank for node in panel.nodes}
+    texts = [text for rank, text in dict(panel.rank_labels).items() if rank in shown]
+    rows = [width_pt(drawable(text), preset.tick_pt) for text in texts]
     room = width - min(max(rows, default=0.0), 0.25 * width) - 12.0
     labels = [width_pt(drawable(node.label), preset.token_pt) for node in panel.nodes]
     return lay_out(panel, slots_within(room, min(max(labels), _LONGEST) + 5.0))
@@ -115,6 +119,6 @@ def _node_colours(index: int) -> tuple[str, str]:
     return palette.tint(colour, TINT), colour
 
 
-def _line_style(pattern: tuple[float, ...], width: float) -> tuple[float, tuple[float, ...] | None]:
+def _line_style(pattern: tuple[float, ...], width: float) -> Any:
     """``pattern``, in points, as matplotlib takes it: in units of the line's width."""
-    return (0.0, tuple(length / width for length in pattern)) if pattern else (0.0, None)
+    return (0.0, tuple(length / width for length in pattern)) if pattern else "solid"
