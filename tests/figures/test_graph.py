@@ -204,16 +204,34 @@ def _crossings(layout: Layout, ends: list[tuple[int, int]], x: np.ndarray) -> in
     return found
 
 
+def _ends(panel: Graph) -> list[tuple[int, int]]:
+    index = {node.id: k for k, node in enumerate(panel.nodes)}
+    return [(index[e.source], index[e.target]) for e in panel.edges]
+
+
 def test_a_crowded_graph_has_far_fewer_crossings_than_in_the_order_given():
     panel, layout = _laid_out("crowd", 13)
-    index = {node.id: k for k, node in enumerate(panel.nodes)}
-    ends = [(index[e.source], index[e.target]) for e in panel.edges]
     given = layout.nodes[:, 0].copy()
     for row in range(layout.n_rows):
         members = layout.nodes[:, 1] == row
         given[members] = np.sort(given[members])
-    ours, theirs = _crossings(layout, ends, layout.nodes[:, 0]), _crossings(layout, ends, given)
+    ours, theirs = (_crossings(layout, _ends(panel), x) for x in (layout.nodes[:, 0], given))
     assert ours < 0.75 * theirs
+    # 1,372 here; 1,606 where the sweep is kept without regard to crossings
+    panel, layout = _laid_out("crowd", 4)
+    assert _crossings(layout, _ends(panel), layout.nodes[:, 0]) < 1450
+
+
+def test_nodes_of_a_small_graph_stand_beside_the_straight_ways_of_edges():
+    """In one column, every longer edge would have to bend round every node on its way."""
+    panel, layout = _laid_out("circuit", 13)
+    hits = 0
+    for a, b in _ends(panel):
+        (x0, y0), (x1, y1) = layout.nodes[[a, b]]
+        for x, y in layout.nodes:
+            way = x0 + (x1 - x0) * (y - y0) / (y1 - y0)
+            hits += y0 < y < y1 and abs(x - way) < HALF_WIDTH
+    assert hits <= 6  # 5 here; 22 where nodes do not step aside
 
 
 def test_an_edge_that_steps_aside_twice_does_not_step_back_between():
