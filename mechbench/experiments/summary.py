@@ -42,8 +42,9 @@ def _telling(results: Mapping[str, Result]) -> list[Result]:
     held_out = {frozenset(r.edges) for r in tests if r.held_out}
 
     def again(result: Result) -> bool:
-        tested = isinstance(result, CircuitTests) and not result.held_out
-        return tested and frozenset(result.edges) in held_out
+        if not isinstance(result, CircuitTests) or result.held_out:
+            return False
+        return frozenset(result.edges) in held_out
 
     return [result for result in results.values() if not again(result)]
 
