@@ -18,6 +18,7 @@ from mechbench.analyses.common.edge_sets import (
 )
 from mechbench.analyses.common.estimates import ESTIMATE, estimate_of, labelled, share
 from mechbench.analyses.common.given_circuit import (
+    Ranking,
     chosen_circuit,
     fewest_edges,
     numbers_to_try,
@@ -28,7 +29,7 @@ from mechbench.analyses.common.steps import Progress, Steps
 from mechbench.errors import TaskError
 from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.random_circuits import NULLS
-from mechbench.graphs.selection import Rank, Rule
+from mechbench.graphs.selection import Rule
 from mechbench.graphs.topology import Graph
 from mechbench.graphs.wiring import model_facts, wire
 from mechbench.results.acdc import Acdc
@@ -49,7 +50,7 @@ def circuit_tests(
     n_edges: int | None = None,
     target: float = 0.9,
     rule: Literal["top", "greedy"] = "greedy",
-    rank: Rank = "absolute",
+    rank: Ranking = "absolute",
     ablation: Ablation | Literal["all"] = "patching",
     corruption: str | None = None,
     n_random: int = 100,
@@ -67,6 +68,8 @@ def circuit_tests(
             that it left, unless ``n_edges`` is given.
         n_edges: how many edges the rule is asked for, before pruning; by default as few as make
             the circuit ``target`` faithful on these prompts, tried in steps of a quarter.
+        rank: how edges are ordered: by "signed" score, by its "absolute" value, or "certain", by
+            how far the interval of the score stays away from 0.
         ablation: what edges outside the circuit carry, as ``circuit_curve`` has it; "all" for each
             of the four in turn.
         corruption: by default the one that was scored with, or the task's.
@@ -150,7 +153,7 @@ def _chosen(
     n_edges: int | None,
     target: float,
     rule: Rule,
-    rank: Rank,
+    rank: Ranking,
 ) -> Circuit:
     if isinstance(origin, Circuit):
         return origin

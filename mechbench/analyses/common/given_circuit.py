@@ -2,12 +2,16 @@
 
 from math import ceil, log
 from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
 
 from mechbench.analyses.common.chosen import facts_of_scores
 from mechbench.analyses.common.edge_sets import EdgeSets
+from mechbench.analyses.common.estimates import ESTIMATE
 from mechbench.errors import CircuitError
 from mechbench.graphs.circuit import Circuit
-from mechbench.graphs.selection import Rank, Rule, select
+from mechbench.graphs.selection import Rule, select
 from mechbench.graphs.wiring import model_facts
 from mechbench.results.acdc import Acdc
 from mechbench.results.circuit_files import load_circuit
@@ -15,6 +19,9 @@ from mechbench.results.circuit_tests import CircuitTests, circuit_of
 from mechbench.results.edge_scores import EdgeScores
 
 _GROWTH = 1.25
+
+Ranking = Literal["signed", "absolute", "certain"]
+RANKINGS: tuple[str, ...] = get_args(Ranking)
 
 
 def read_circuit(given: Circuit | CircuitTests | Acdc | Path | str, model) -> Circuit:
@@ -33,8 +40,29 @@ def read_circuit(given: Circuit | CircuitTests | Acdc | Path | str, model) -> Ci
     return circuit
 
 
+def order_of(scores: EdgeScores, rank: Ranking) -> np.ndarray:
+    """What edges are ordered by, highest first.
+
+    ``"signed"`` is the mean score, ``"absolute"`` its absolute value, and ``"certain"`` how far the
+    95 % bootstrap interval over prompts stays away from 0, which is 0 where it holds 0.
+
+    Raises:
+        CircuitError: an unknown ranking.
+
+    Source: the first two as in MIB; bootstrapped scores were proposed in arXiv 2510.25786, and
+    this form of it is our choice.
+    """
+    if rank not in RANKINGS:
+        raise CircuitError(f"rank={rank!r} is not known: use {', '.join(RANKINGS)}.")
+    if rank != "certain":
+        values = scores.scores.values
+        return np.abs(values) if rank == "absolute" else values
+    low, high = (scores.summary.sel({ESTIMATE: end}).values for end in ("low", "high"))
+    return np.maximum(0.0, np.maximum(low, -high))
+
+
 def chosen_circuit(
-    scores: EdgeScores, *, n: int, rule: Rule, rank: Rank, how_many: str | None = None
+    scores: EdgeScores, *, n: int, rule: Rule, rank: Ranking, how_many: str | None = None
 ) -> Circuit:
     """The pruned circuit that a rule makes of scores; ``how_many`` says how ``n`` was chosen.
 
@@ -42,7 +70,7 @@ def chosen_circuit(
         CircuitError: an unknown rule, an impossible number of edges, or too few for a path.
     """
     graph = scores.graph()
-    selected = select(graph, scores.scores.values, rule=rule, n=n, rank=rank)
+    selected = select(graph, order_of(scores, rank), rule=rule, n=n, rank="signed")
     edges = graph.names(selected.mask)
     if not edges:
         raise CircuitError(
@@ -55,7 +83,7 @@ def chosen_circuit(
         model=scores.model_facts,
         task=facts_of_scores(scores),
         scores=dict(zip(edges, values, strict=True)),
-        selection={**selected.rule, **({"size": how_many} if how_many else {})},
+        selection={**selected.rule, "rank": rank, **({"size": how_many} if how_many else {})},
         seed=scores.provenance.seed,
         source={"method": scores.method, "exact": scores.exact, "corruption": scores.corruption},
         n_positions=scores.n_positions,
@@ -84,13 +112,13 @@ def numbers_to_try(n_edges: int) -> list[int]:
 
 
 def fewest_edges(
-    sets: EdgeSets, scores: EdgeScores, *, target: float, rule: Rule, rank: Rank
+    sets: EdgeSets, scores: EdgeScores, *, target: float, rule: Rule, rank: Ranking
 ) -> tuple[int, str]:
     """The first of ``numbers_to_try`` whose circuit has ``target`` faithfulness, and in words."""
     zero, one = sets.nothing.double().mean(), sets.full.double().mean()
-    numbers = numbers_to_try(sets.graph.n_edges)
+    numbers, values = numbers_to_try(sets.graph.n_edges), order_of(scores, rank)
     for n in numbers:
-        mask = select(sets.graph, scores.scores.values, rule=rule, n=n, rank=rank).mask
+        mask = select(sets.graph, values, rule=rule, n=n, rank="signed").mask
         found = (sets.values([mask]).double().mean() - zero) / (one - zero)
         if found >= target:
             break
