@@ -215,3 +215,30 @@ def test_a_training_folder_that_is_taken(refused, mechbench, tmp_path):
     assert code == 0, err
     assert "already holds a training run" in refused(*words)
     assert mechbench(*words, "--resume")[0] == 0
+
+
+def test_discovering_an_unknown_task_or_corruption(refused, tmp_path):
+    out = ("--out", tmp_path / "r")
+    assert "'ioi'" in refused("discover", "planted-induction", "iio", *out)
+    words = ("planted-induction", "planted-induction", "--n", 4)
+    assert "'abc'" in refused("discover", *words, "--corruption", "abc", *out)
+
+
+def test_a_circuit_of_another_model_names_the_differences(refused, tmp_path):
+    circuit = {
+        "format": 1,
+        "edges": ["input->logits"],
+        "model": {"name": "planted-memory", "n_layers": 9},
+        "task": {"name": "planted-memory"},
+    }
+    (tmp_path / "circuit.json").write_text(json.dumps(circuit))
+    given = f"steps.circuit.params.circuit={tmp_path / 'circuit.json'}"
+    words = ("planted-induction", "planted-induction", "--n", 4, "--edges", 6, "--set", given)
+    message = refused("discover", *words, "--out", tmp_path / "r")
+    assert "'planted-memory'" in message and "n_layers is 9" in message
+
+
+def test_an_edge_that_does_not_exist_names_the_nearest(refused, write_spec, tmp_path):
+    step = {"analysis": "edge_patching", "params": {"edges": ["a0.h9->m1"]}}
+    message = refused("run", write_spec(steps=[step]), "--out", tmp_path / "r")
+    assert "'a0.h9'" in message and "Did you mean" in message

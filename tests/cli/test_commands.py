@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from subprocess import run as run_process
 
@@ -148,3 +149,23 @@ def test_the_dashboard_is_for_this_machine_alone():
     ):
         assert flag in command
     assert command[4].endswith("dashboard.py")
+
+
+def test_discover_goes_on_where_it_was_interrupted(mechbench, tmp_path, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    name = "planted-induction"
+    few = [f"steps.{step}.params.n_random=2" for step in ("choice", "circuit", "curve")]
+    words = ["discover", name, name, "--n", 6, "--out", tmp_path / "runs"]
+    words += [word for setting in few for word in ("--set", setting)]
+    with monkeypatch.context() as patch:
+        patch.setattr("mechbench.analyses.circuit_curve.check_sizes", interrupt)
+        code, _, err = mechbench(*words)
+    assert code == 130
+    again = re.search(r"To go on: mechbench (.*)", err)
+    assert again is not None and again[1].endswith("--resume")
+    code, out, err = mechbench(*shlex.split(again[1]))
+    assert code == 0, err
+    assert "circuit: kept from before" in err and "curve: kept" not in err
+    assert "Faithfulness" in out and "CPR" in out and "report.html" in out
