@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mechbench.experiments.estimates import with_interval
+from mechbench.experiments.estimates import number, with_interval
 from mechbench.experiments.tables import TextTable
 from mechbench.results.circuit_agreement import BY_CHANCE, FOUND, CircuitAgreement
 from mechbench.results.circuit_curve import CMD, CPR, CircuitCurve
@@ -102,11 +102,11 @@ def _side(facts: Mapping[str, Any]) -> str:
 
 def _null(result: CircuitTests, null: str, at: dict[str, str]) -> str:
     drawn = result.random.sel({"null": null, **at})
-    low, high = (float(drawn.quantile(q)) for q in (0.025, 0.975))
+    mean, low, high = map(number, (drawn.mean(), drawn.quantile(0.025), drawn.quantile(0.975)))
     p = float(result.p_value.sel({"null": null, **at}))
     return (
-        f"{drawn.sizes['draw']} {null} random circuits of its size {float(drawn.mean()):.2f} "
-        f"[{low:.2f}, {high:.2f}], p = {p:.3f}"
+        f"{drawn.sizes['draw']} {null} random circuits of its size {mean} [{low}, {high}], "
+        f"p = {p:.3f}"
     )
 
 

@@ -25,6 +25,7 @@ def searched():
 def test_an_interval_is_mean_low_high():
     estimate = xr.DataArray([0.5, 0.25, 0.75], coords={"estimate": ["mean", "low", "high"]})
     assert with_interval(estimate) == "0.50 [0.25, 0.75]"
+    assert with_interval(estimate * -0.001) == "0.00 [0.00, 0.00]"
 
 
 def test_the_circuit_table_has_a_row_for_each_head(searched):
