@@ -173,9 +173,7 @@ def acronym_strings(
     n_words = rng.integers(2, MAX_WORDS + 1, size=n)
     n_lead = ((max_lead + 1) * rng.random(n) ** 2).astype(int)
     n_extra_NW = rng.choice(MAX_EXTRA + 1, p=EXTRA_SHARES, size=(n, MAX_WORDS))
-    tails_NW = v.tails[
-        letters_NW, (rng.random((n, MAX_WORDS)) * v.n_tails[letters_NW]).astype(int)
-    ]
+    tails_NW = v.tails[letters_NW, (rng.random((n, MAX_WORDS)) * v.n_tails[letters_NW]).astype(int)]
     extras = v.fillers[rng.integers(len(v.fillers), size=(n, MAX_WORDS, MAX_EXTRA))]
     words = np.concatenate([v.spaced[letters_NW][..., None], tails_NW[..., None], extras], axis=2)
     exists_NW = np.arange(MAX_WORDS) < n_words[:, None]

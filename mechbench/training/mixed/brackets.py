@@ -41,7 +41,9 @@ class BracketSegments:
         for slot in range(LONGEST):
             exists, last = slot < length, slot == length - 1
             # One that is open when the last bracket comes would leave nothing to close.
-            opens = (depth == 0) | ((opens_NS[:, slot] | (last & (depth == 1))) & (depth < MAX_DEPTH))
+            opens = (depth == 0) | (
+                (opens_NS[:, slot] | (last & (depth == 1))) & (depth < MAX_DEPTH)
+            )
             top = stack[rows, np.maximum(depth - 1, 0)]
             body[:, slot] = np.where(opens, self._opening[kinds_NS[:, slot]], self._closing[top])
             pushed = exists & opens

@@ -25,13 +25,13 @@ from mechbench.training.tokenizer import BOS
 
 TASKS = ("acronyms", "induction", "names", "facts", "brackets", "recall")
 SHARES: Mapping[str, float] = {
-    "acronyms": 0.2,
+    "acronyms": 0.25,
     "induction": 0.15,
-    "names": 0.25,
-    "facts": 0.15,
-    "brackets": 0.15,
-    "recall": 0.08,
-    "text": 0.02,
+    "names": 0.3,
+    "facts": 0.1,
+    "brackets": 0.14,
+    "recall": 0.06,
+    "text": 0.0,
 }
 _PROMPT_STREAM = 1  # keeps the seeds of prompts apart from those of training batches
 
@@ -91,8 +91,8 @@ class MixedCorpus:
     def labelled(self, step: int) -> LabelledText:
         """The batch of one step with its answers marked."""
         rng = np.random.default_rng([self.seed, step])
-        used_sources = [s for s, p in zip(self.sources.values(), self._probabilities) if p > 0]
-        per_row = -(-(self.sequence_length - 1) // min(s.shortest for s in used_sources))
+        shortest = np.array([source.shortest for source in self.sources.values()])
+        per_row = -(-(self.sequence_length - 1) // shortest[self._probabilities > 0].min())
         kinds = rng.choice(len(self.sources), p=self._probabilities, size=self.sequences * per_row)
         drawn = []
         for kind, source in enumerate(self.sources.values()):

@@ -84,9 +84,7 @@ def fact_table() -> np.ndarray:
 @cache
 def withheld_phrasings() -> np.ndarray:
     """The index of the phrasing in which training never says a fact, ``[entity relation]``."""
-    return np.random.default_rng(2).integers(
-        len(PHRASINGS), size=(len(ENTITIES), len(RELATIONS))
-    )
+    return np.random.default_rng(2).integers(len(PHRASINGS), size=(len(ENTITIES), len(RELATIONS)))
 
 
 def _phrasing_ids(tokenizer: Tokenizer, phrasing: str) -> list[int]:

@@ -40,7 +40,9 @@ class NameSegments:
         short = rng.random(n) < 0.5
         n_short = len(SHORT_TEMPLATES)
         n_long = len(self._templates) - n_short
-        which = np.where(short, n_long + rng.integers(n_short, size=n), rng.integers(n_long, size=n))
+        which = np.where(
+            short, n_long + rng.integers(n_short, size=n), rng.integers(n_long, size=n)
+        )
         pairs = name_pairs(held_out)
         first, second = self._names[pairs[rng.integers(len(pairs), size=n)]].T
         order = rng.random(n) < 0.5

@@ -3,9 +3,9 @@
 import numpy as np
 from tokenizers import Tokenizer
 
+from mechbench.tasks.words import read_words
 from mechbench.training.bigrams import BigramText
 from mechbench.training.mixed.segments import Segments, constant, join, line_end, part, token_ids
-from mechbench.tasks.words import read_words
 
 SHORTEST, LONGEST = 6, 20
 
