@@ -58,10 +58,11 @@ def train(
     Raises:
         StoreError: ``out`` holds a run already and ``resume`` is false, or holds another recipe's
             run, or cannot be written.
+        TokenizerError: the recipe's tokenizer lacks words of its corpus.
         NumericsError: the loss is not finite.
     """
-    _claim(out, recipe, resume)
     run = _Run(recipe, out)
+    _claim(out, recipe, resume)
     if (out / checkpoints.CHECKPOINT).is_file():
         run.load()
     else:
@@ -146,7 +147,7 @@ class _Run:
         kept = step in snapshot_steps(recipe)
         scores: dict[str, Any] = {}
         seconds = time.monotonic() - self.started
-        if kept or step % recipe.evaluation.every == 0:
+        if kept or last or step % recipe.evaluation.every == 0:
             scores = score(recipe, self.model, self.tokenizer, recipe.evaluation.prompts)
             line = {"step": step, **metrics, **scores, "seconds": round(seconds, 1)}
             checkpoints.append_metrics(self.out, line)

@@ -19,8 +19,8 @@ WEIGHTS = "model.safetensors"
 
 
 def snapshot_steps(recipe: Recipe) -> list[int]:
-    """The steps whose weights a run keeps: those of the recipe, and the last."""
-    return sorted({*recipe.snapshots, recipe.steps})
+    """The steps whose weights a run keeps: those of the recipe, and then the last."""
+    return sorted({*recipe.snapshots, recipe.steps}) if recipe.snapshots else []
 
 
 def snapshot_file(step: int) -> str:
