@@ -25,12 +25,12 @@ from mechbench.training.tokenizer import BOS
 
 TASKS = ("acronyms", "induction", "names", "facts", "brackets", "recall")
 SHARES: Mapping[str, float] = {
-    "acronyms": 0.25,
-    "induction": 0.15,
-    "names": 0.3,
-    "facts": 0.1,
-    "brackets": 0.14,
-    "recall": 0.06,
+    "acronyms": 0.14,
+    "induction": 0.36,
+    "names": 0.26,
+    "facts": 0.06,
+    "brackets": 0.08,
+    "recall": 0.1,
     "text": 0.0,
 }
 _PROMPT_STREAM = 1  # keeps the seeds of prompts apart from those of training batches

@@ -1,4 +1,4 @@
-"""Induction: random tokens, then the same again. All of the repeat but its first is scored."""
+"""Induction: random tokens, then the same again. What repeats is scored, but for its first."""
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -7,10 +7,12 @@ from mechbench.training.mixed.segments import Segments, constant, distinct, join
 from mechbench.training.tokenizer import BOS
 
 SHORTEST, LONGEST = 3, 20
+MAX_TIMES = 4
 
 
 class InductionSegments:
-    """3 to 20 different tokens, short more often than long, said twice.
+    """3 to 20 different tokens, short more often than long, said two to four times (in all
+    at most 40 tokens).
 
     Tokens are drawn from the whole vocabulary but BOS and the line break, as the task
     ``induction`` draws them; a guess is among those. Held out: fresh draws, which repeat none of
@@ -30,7 +32,8 @@ class InductionSegments:
         """``n`` repeats."""
         drawn = self._pool[distinct(rng, n, len(self._pool), LONGEST)]
         span = LONGEST + 1 - SHORTEST
-        length = SHORTEST + (span * rng.random((n, 1)) ** 1.5).astype(int)
-        used = np.arange(LONGEST) < length
-        again = part(drawn, used, np.arange(LONGEST) > 0)
-        return join([part(drawn, used), again, constant(self._end, n)])
+        length = SHORTEST + (span * rng.random((n, 1)) ** 2).astype(int)
+        times = np.minimum(rng.integers(2, MAX_TIMES + 1, size=(n, 1)), 2 * LONGEST // length)
+        slots = np.arange(2 * LONGEST)
+        said = np.take_along_axis(drawn, slots % length, axis=1)
+        return join([part(said, slots < length * times, slots > length), constant(self._end, n)])

@@ -10,6 +10,7 @@ from mechbench.training.mixed.segments import Segments, constant, join, line_end
 from mechbench.training.mixed.words import SHORT_TEMPLATES
 
 HELD_OUT_SHARE = 1 / 8
+SHORT_SHARE = 0.7
 _FIRST, _SECOND, _SUBJECT, _PLACE, _THING = -1, -2, -3, -4, -5
 _FIELDS = {"{A}": _FIRST, "{B}": _SECOND, "{S}": _SUBJECT, "{place}": _PLACE, "{thing}": _THING}
 
@@ -17,8 +18,8 @@ _FIELDS = {"{A}": _FIRST, "{B}": _SECOND, "{S}": _SUBJECT, "{place}": _PLACE, "{
 class NameSegments:
     """Two names, then one of them, then the other: templates of the task ``ioi`` and shorter ones.
 
-    Half of the segments are of each sort; either name may be the one that comes again. A guess is
-    between the two names. Held out: one in eight pairs of names, in either order.
+    Seven in ten segments are of the shorter sort; either name may be the one that comes again. A
+    guess is between the two names. Held out: one in eight pairs of names, in either order.
     """
 
     name = "names"
@@ -37,7 +38,7 @@ class NameSegments:
 
     def draw(self, rng: np.random.Generator, n: int, *, held_out: bool = False) -> Segments:
         """``n`` sentences with pairs of names that training shows, or with held-out pairs."""
-        short = rng.random(n) < 0.5
+        short = rng.random(n) < SHORT_SHARE
         n_short = len(SHORT_TEMPLATES)
         n_long = len(self._templates) - n_short
         which = np.where(

@@ -50,7 +50,7 @@ class RecallSegments:
         parts = [constant(self._store, n), part(pairs, np.arange(2 * MAX_PAIRS) < 2 * n_pairs)]
         for query in range(MAX_QUERIES):
             asked = (query < n_queries)[:, None]
-            gap = (self._max_gap + 1) * rng.random((n, 1)) ** (1 if held_out else 4)
+            gap = (self._max_gap + 1) * rng.random((n, 1)) ** (1 if held_out else 6)
             filler = self._bigrams.draw(rng, n, self._max_gap)
             which = (rng.random((n, 1)) * n_pairs).astype(int)
             parts += [
