@@ -9,6 +9,7 @@ Suffixes: N segment, S slot of a segment, W word of an acronym.
 """
 
 import string
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -53,14 +54,14 @@ class AcronymVocabulary:
     n_tails: np.ndarray
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> "AcronymVocabulary":
-        """The ids in a tokenizer that has every part as one token."""
+    def of(cls, tokenizer: Tokenizer, without: Container[str] = ()) -> "AcronymVocabulary":
+        """The ids in a tokenizer that has every part as one token; some words never occur."""
         ids = tokenizer.get_vocab()
 
         def spaced(words: Any) -> np.ndarray:
             return np.array([ids["Ġ" + word] for word in words])
 
-        tails, n_tails = _tails_of(ids, held_out=False)
+        tails, n_tails = _tails_of(ids, held_out=False, without=without)
         return cls(
             bos=ids[BOS],
             the_first=ids["The"],
@@ -80,12 +81,18 @@ class AcronymVocabulary:
         return replace(self, tails=tails, n_tails=n_tails)
 
 
-def _tails_of(ids: dict[str, int], *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
+def _tails_of(
+    ids: dict[str, int], *, held_out: bool, without: Container[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """The tails of each letter's held-out words, or all tails that make no held-out word."""
     all_tails = sorted({word[1:] for word in word_list()})
     words = set(held_out_words())
     rows = [
-        [ids[tail] for tail in all_tails if (capital + tail in words) == held_out]
+        [
+            ids[tail]
+            for tail in all_tails
+            if (capital + tail in words) == held_out and capital + tail not in without
+        ]
         for capital in string.ascii_uppercase
     ]
     tails = np.zeros((26, len(all_tails)), dtype=np.int64)

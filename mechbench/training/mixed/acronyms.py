@@ -3,6 +3,7 @@
 import numpy as np
 from tokenizers import Tokenizer
 
+from mechbench.tasks.ioi_texts import NAMES
 from mechbench.training.bigrams import BigramText
 from mechbench.training.corpus import AcronymVocabulary, acronym_strings
 from mechbench.training.mixed.segments import Segments, constant, join, line_end, part
@@ -23,7 +24,8 @@ class AcronymSegments:
 
     def __init__(self, tokenizer: Tokenizer):
         self._end = line_end(tokenizer)
-        self._trained = AcronymVocabulary.of(tokenizer)
+        # A name is one token: `Mark` would not be a capital and a tail.
+        self._trained = AcronymVocabulary.of(tokenizer, without=NAMES)
         self._held_out = self._trained.held_out(tokenizer)
         self._bigrams = BigramText(self._trained.fillers)
 
