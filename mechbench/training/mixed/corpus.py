@@ -25,12 +25,12 @@ from mechbench.training.tokenizer import BOS
 
 TASKS = ("acronyms", "induction", "names", "facts", "brackets", "recall")
 SHARES: Mapping[str, float] = {
-    "acronyms": 0.14,
-    "induction": 0.36,
-    "names": 0.26,
+    "acronyms": 0.16,
+    "induction": 0.34,
+    "names": 0.24,
     "facts": 0.06,
     "brackets": 0.08,
-    "recall": 0.1,
+    "recall": 0.12,
     "text": 0.0,
 }
 _PROMPT_STREAM = 1  # keeps the seeds of prompts apart from those of training batches

@@ -46,7 +46,7 @@ class FactSegments:
 
     def draw(self, rng: np.random.Generator, n: int, *, held_out: bool = False) -> Segments:
         """``n`` lists of facts in phrasings that training shows, or all in the held-out ones."""
-        entities = distinct(rng, n, len(ENTITIES), MAX_FACTS)
+        entities = distinct(rng, np.ones((n, len(ENTITIES)), dtype=bool), MAX_FACTS)
         n_facts = rng.integers(1, MAX_FACTS + 1, size=n)
         parts = [
             fact

@@ -42,7 +42,7 @@ class RecallSegments:
 
     def draw(self, rng: np.random.Generator, n: int, *, held_out: bool = False) -> Segments:
         """``n`` stores with their queries."""
-        keys = self._keys[distinct(rng, n, len(KEYS), MAX_PAIRS)]
+        keys = self._keys[distinct(rng, np.ones((n, len(KEYS)), dtype=bool), MAX_PAIRS)]
         values = self._values[rng.integers(len(VALUES), size=(n, MAX_PAIRS))]
         n_pairs = rng.integers(MIN_PAIRS, MAX_PAIRS + 1, size=(n, 1))
         n_queries = rng.integers(1, MAX_QUERIES + 1, size=n)

@@ -75,9 +75,10 @@ def join(parts: Iterable[Segments]) -> Segments:
     )
 
 
-def distinct(rng: np.random.Generator, n: int, n_options: int, n_drawn: int) -> np.ndarray:
-    """``[n n_drawn]`` numbers below ``n_options``, different within a row."""
-    return rng.random((n, n_options)).argpartition(n_drawn - 1, axis=1)[:, :n_drawn]
+def distinct(rng: np.random.Generator, allowed: np.ndarray, n_drawn: int) -> np.ndarray:
+    """``[segment n_drawn]`` options out of those ``allowed [segment option]``, each once a row."""
+    order = np.where(allowed, rng.random(allowed.shape), 2.0)
+    return order.argpartition(n_drawn - 1, axis=1)[:, :n_drawn]
 
 
 def token_ids(tokenizer: Tokenizer, words: Sequence[str], space: str = " ") -> np.ndarray:

@@ -9,11 +9,12 @@ from transformers import PreTrainedTokenizerFast
 from mechbench.errors import TokenizerError
 from mechbench.resources import bundled
 from mechbench.tasks.ioi import ioi
+from mechbench.tasks.ioi_texts import NAMES
 from mechbench.tasks.words import held_out_words
 from mechbench.training.mixed.corpus import SHARES, TASKS, MixedCorpus
 from mechbench.training.mixed.facts import fact_table, withheld_phrasings
 from mechbench.training.mixed.names import name_pairs
-from mechbench.training.mixed.words import ENTITIES, RELATIONS
+from mechbench.training.mixed.words import ENTITIES, KEYS, RELATIONS, VALUES
 from mechbench.training.recipe import load_recipe
 from tests.training.mixed.slow_parser import ANSWERS, lines, n_answers, row_pieces
 
@@ -196,3 +197,20 @@ def test_a_tokenizer_without_the_words_is_refused():
     other = Tokenizer.from_file(str(folder / "tokenizer.json"))
     with pytest.raises(TokenizerError, match="tokenizer: mixed"):
         MixedCorpus(other, seed=0, sequences=2, sequence_length=64)
+
+
+def test_half_of_the_repeats_are_of_words_that_are_copied_elsewhere(make, tokenizer):
+    copied = {f" {word}" for word in (*NAMES, *KEYS, *VALUES)}
+
+    def share(found) -> tuple[float, int]:
+        starts = [line[0][:3] for line in found if max(line[1], default=-1) == 1]
+        return sum(set(start) <= copied for start in starts) / len(starts), len(starts)
+
+    labelled = make(shares={"induction": 1.0}, sequences=60).labelled(0)
+    rows = zip(labelled.ids.tolist(), labelled.task.tolist(), strict=True)
+    trained, n = share(
+        [line for ids, task in rows for line in lines(row_pieces(tokenizer, ids), task)]
+    )
+    assert n > 250 and abs(trained - 0.5) < 4 * 0.5 / n**0.5
+    held_out = held_out_lines(make(), tokenizer, "induction")
+    assert share([line for row in held_out for line in row])[0] < 0.05
