@@ -2,7 +2,7 @@
 # make test       all tests
 # make lint       format, lint, types, import layers
 # make dashboard  browse the runs in a web page on this machine
-# make figures    the figures of the README, from a run of the demo
+# make figures    the figures of the README, from runs of the demo and of discovery
 # make wheel      build the wheel into dist/
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -33,11 +33,15 @@ lint: $(DEV_READY)
 	$(BIN)/lint-imports
 
 # Drawn at full resolution by the same code as for papers.
-FIGURES := heads-current-word circuit-formation
+DEMO_FIGURES := heads-current-word circuit-formation
+DISCOVERY_FIGURES := circuit curve
 figures: demo
 	$(BIN)/mechbench export acronyms --store mechbench-demo --format png --preset text --out build/figures
-	mkdir -p circuits/acronyms/figures
-	cp $(FIGURES:%=build/figures/%.png) circuits/acronyms/figures/
+	mkdir -p circuits/acronyms/figures circuits/discovery/figures
+	cp $(DEMO_FIGURES:%=build/figures/%.png) circuits/acronyms/figures/
+	$(BIN)/mechbench run discovery --out mechbench-demo
+	$(BIN)/mechbench export discovery --store mechbench-demo --format png --preset text --out build/discovery
+	cp $(DISCOVERY_FIGURES:%=build/discovery/%.png) circuits/discovery/figures/
 
 wheel: $(DEV_READY)
 	rm -rf dist

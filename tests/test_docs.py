@@ -43,16 +43,22 @@ def test_every_make_target_is_in_the_readme(target):
     assert f"make {target}" in README.read_text(encoding="utf-8")
 
 
-def test_the_script_in_the_readme_runs_and_saves_a_pdf(tmp_path):
-    script = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert script is not None
-    lines = [line for line in script[1].splitlines() if line.strip()]
-    assert len(lines) <= 20
+SCRIPTS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("index", "saved"), [(0, "*.pdf"), (1, "circuit.json")])
+def test_the_scripts_in_the_readme_run_and_save_what_they_say(tmp_path, index, saved):
+    script = SCRIPTS[index]
+    assert len([line for line in script.splitlines() if line.strip()]) <= 20
     root = {"PYTHONPATH": str(README.parent), "OMP_NUM_THREADS": "1"}
     subprocess.run(
-        [sys.executable, "-c", script[1]], cwd=tmp_path, env={**os.environ, **root}, check=True
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, **root}, check=True
     )
-    assert list(tmp_path.rglob("*.pdf"))
+    assert list(tmp_path.rglob(saved))
+
+
+def test_every_script_in_the_readme_is_run():
+    assert len(SCRIPTS) == 2
 
 
 def test_every_picture_of_the_readme_is_there():

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,7 +43,7 @@ def bench(
     if out.is_dir():
         raise StoreError(f"{str(out)!r} is a folder: give the name of a JSON file with --out.")
     given = {"n_prompts": prompts, "rounds": rounds}
-    options = {key: value for key, value in given.items() if value is not None}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if suite is Suite.sweep:
         from mechbench.bench.sweep import run_sweep_bench
 

@@ -39,7 +39,9 @@ def discover(
         float | None, typer.Option(help="ACDC: the loss at which an edge is kept.")
     ] = None,
     rule: Annotated[str, typer.Option(help="How edges are chosen: top or greedy.")] = "greedy",
-    rank: Annotated[str, typer.Option(help="Rank by signed or absolute scores.")] = "absolute",
+    rank: Annotated[
+        str, typer.Option(help="Order edges by signed, absolute or certain score.")
+    ] = "absolute",
     ablation: Annotated[
         str, typer.Option(help="Outside the circuit: patching, zero, mean or resample.")
     ] = "patching",

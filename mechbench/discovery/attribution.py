@@ -8,29 +8,24 @@ It estimates how much the metric falls when the edge carries the corrupted activ
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from mechbench.discovery.batches import Batch, batches, choose_batch_size
-from mechbench.discovery.contraction import Contraction
+from mechbench.discovery.along_path import (
+    EdgesAlongActivations,
+    EdgesAlongInputs,
+    NodesAlongInputs,
+    Scorer,
+)
+from mechbench.discovery.batches import batches, prompts_and_points
 from mechbench.discovery.kept_prompts import KeptPrompts, work_key
-from mechbench.discovery.reader_gradients import (
-    Backward,
-    Entry,
-    activation_gradients,
-    run_backward,
-)
-from mechbench.discovery.writer_differences import (
-    differences,
-    plain_run,
-    require_additive,
-    writer_names,
-)
+from mechbench.discovery.reader_gradients import activation_gradients
+from mechbench.discovery.writer_differences import require_additive
 from mechbench.errors import TaskError, did_you_mean
 from mechbench.graphs.topology import Graph
-from mechbench.graphs.wiring import Wiring, wire
+from mechbench.graphs.wiring import wire
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
@@ -39,8 +34,6 @@ NodeMethod = Literal["nap", "nap-ig"]
 EDGE_METHODS: tuple[str, ...] = get_args(EdgeMethod)
 NODE_METHODS: tuple[str, ...] = get_args(NodeMethod)
 Progress = Callable[[int, int], None]
-
-_EMBEDDING = "blocks.0.hook_resid_pre"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +74,8 @@ def attribute_edges(
             writer, together with the other heads of its layer, while all else is clean.
         steps: of the two integrated methods.
         positions: score every edge at every position; else their sum.
-        batch_size: prompts at a time; None chooses by the free memory.
+        batch_size: runs at a time, where each gradient of a prompt is one; None chooses by the free
+            memory.
         progress: called with the number of finished prompts and of all.
         checkpoint: a folder that keeps finished prompts, from which an equal call goes on.
 
@@ -95,17 +89,9 @@ def attribute_edges(
     2025 (activations). Head by head, from ``z`` and q, k, v: our choice, equal in exact arithmetic.
     """
     _check(method, EDGE_METHODS, steps)
-    wiring = wire(model, n_positions=pairs.n_positions if positions else None)
-
-    def scorer() -> "_Scorer":
-        if method == "eap-ig-activations":
-            return _AlongActivations(model, wiring, steps)
-        return _EdgesAlongInputs(model, wiring, path_points(method, steps))
-
-    n_points = steps if method == "eap-ig-activations" else len(path_points(method, steps))
-    work = _Work(model, pairs, metric, wiring, batch_size, n_points, progress)
-    shape = (len(wiring.graph.writers), len(wiring.graph.readers))
-    return work.run(scorer, shape, ("edges", method, n_points, positions), checkpoint)
+    call = _Call(model, pairs, metric, method, steps, positions, batch_size, progress, checkpoint)
+    along_activations = method == "eap-ig-activations"
+    return call.run(EdgesAlongActivations if along_activations else EdgesAlongInputs)
 
 
 def attribute_nodes(
@@ -131,15 +117,8 @@ def attribute_nodes(
     Source: Nanda 2023 (attribution patching); Mueller et al. 2025 (NAP-IG).
     """
     _check(method, NODE_METHODS, steps)
-    wiring = wire(model, n_positions=pairs.n_positions if positions else None)
-    points = path_points("eap" if method == "nap" else "eap-ig-inputs", steps)
-    work = _Work(model, pairs, metric, wiring, batch_size, len(points), progress)
-    return work.run(
-        lambda: _NodesAlongInputs(model, wiring, points),
-        (len(wiring.graph.writers),),
-        ("nodes", method, len(points), positions),
-        checkpoint,
-    )
+    call = _Call(model, pairs, metric, method, steps, positions, batch_size, progress, checkpoint)
+    return call.run(NodesAlongInputs)
 
 
 def path_points(method: str, steps: int) -> tuple[float, ...]:
@@ -147,11 +126,16 @@ def path_points(method: str, steps: int) -> tuple[float, ...]:
 
     The clean run comes first, because its activations are read as well.
     """
-    if method == "eap":
+    if method in ("eap", "nap"):
         return (1.0,)
     if method == "clean-corrupted":
         return (1.0, 0.0)
     return tuple(k / steps for k in range(steps, 0, -1))
+
+
+def n_gradients(method: str, steps: int) -> int:
+    """How many gradients an estimate is the mean of."""
+    return len(path_points(method, steps))
 
 
 def _check(method: str, known: Sequence[str], steps: int) -> None:
@@ -161,160 +145,73 @@ def _check(method: str, known: Sequence[str], steps: int) -> None:
         raise TaskError(f"steps={steps} must be at least 1.")
 
 
-# --- ways to score a batch ------------------------------------------------------------------------
-
-
-class _Scorer:
-    """Scores of one batch of prompts, with the metric of its clean and corrupted run."""
-
-    def score(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        raise NotImplementedError
-
-
-class _AlongInputs(_Scorer):
-    """Gradients at embeddings between the corrupted and the clean ones."""
-
-    def __init__(self, model, wiring: Wiring, points: tuple[float, ...]):
-        self.model, self.wiring = model, wiring
-        self.points = points
-
-    def backward(
-        self, batch: Batch, gradients: Sequence[str], values: Sequence[str]
-    ) -> tuple[Backward, dict[str, Tensor], Tensor]:
-        """The run with gradients, the writers' differences, and the corrupted run's metric."""
-        written = writer_names(self.wiring)
-        corrupt, corrupt_metric = plain_run(self.model, batch, "corrupt", written)
-        with torch.no_grad():
-            clean = self.model.embed_tokens(batch.pairs.clean)
-            path = _between(corrupt[_EMBEDDING], clean, self.points)
-        resid = clean if self.model.capabilities.restart_at_layer else None
-        entry = Entry(_EMBEDDING, path, resid)
-        run = run_backward(
-            self.model, batch, entry, gradients=gradients, values=[*values, *written]
-        )
-        differences_ = differences({n: run.values[n][0] for n in written}, corrupt, self.wiring)
-        return run, differences_, corrupt_metric
-
-
-class _EdgesAlongInputs(_AlongInputs):
-    def __init__(self, model, wiring: Wiring, points: tuple[float, ...]):
-        super().__init__(model, wiring, points)
-        self.contraction = Contraction(wiring)
-
-    def score(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        run, written, corrupt = self.backward(batch, *self.contraction.names())
-        scores = self.contraction(written, run.gradients, run.values)
-        return scores, run.metric[0], corrupt
-
-
-class _NodesAlongInputs(_AlongInputs):
-    def score(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        run, written, corrupt = self.backward(batch, writer_names(self.wiring), ())
-        scores = []
-        for bank in self.wiring.writers:
-            products = run.gradients[bank.hook_name].mean(0) * written[bank.hook_name]
-            at = products.sum(-1)  # [prompt pos] or [prompt pos head]
-            scores.append(at if bank.weight is not None else at[..., None])
-        joined = torch.cat(scores, dim=-1)
-        if self.wiring.graph.n_positions is None:
-            joined = joined.sum(1)
-        return joined, run.metric[0], corrupt
-
-
-class _AlongActivations(_Scorer):
-    """Gradients along the outputs of one bank of writers at a time; its own edges are scored."""
-
-    def __init__(self, model, wiring: Wiring, steps: int):
-        self.model, self.wiring = model, wiring
-        self.points = path_points("eap-ig-activations", steps)
-        self.contraction = Contraction(wiring)
-
-    def score(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        names = writer_names(self.wiring)
-        restart = self.model.capabilities.restart_at_layer
-        streams = {f"blocks.{layer}.hook_resid_pre" for layer in range(self.model.cfg.n_layers)}
-        clean, clean_metric = plain_run(
-            self.model, batch, "clean", [*names, *(streams if restart else ())]
-        )
-        corrupt, corrupt_metric = plain_run(self.model, batch, "corrupt", names)
-        written = differences(clean, corrupt, self.wiring)
-        total: Tensor | None = None
-        for bank in self.wiring.writers:
-            name = bank.hook_name
-            path = _between(corrupt[name], clean[name], self.points)
-            resid = clean[f"blocks.{name.split('.')[1]}.hook_resid_pre"] if restart else None
-            gradients, values = self.contraction.names(after=bank.writers.start)
-            run = run_backward(
-                self.model, batch, Entry(name, path, resid), gradients=gradients, values=values
-            )
-            scores = self.contraction(written, run.gradients, run.values, [bank])
-            total = scores if total is None else total.add_(scores)
-        assert total is not None
-        return total, clean_metric, corrupt_metric
-
-
-def _between(corrupt: Tensor, clean: Tensor, points: Sequence[float]) -> Tensor:
-    """``corrupt + point (clean - corrupt)``, ``[point *axes]``; exact at both ends."""
-    weights = clean.new_tensor(points).view(-1, *([1] * clean.dim()))
-    return torch.lerp(corrupt[None], clean[None], weights)
-
-
 # --- all prompts ----------------------------------------------------------------------------------
 
 
-class _Work:
-    """The batches of one call, what is kept of them, and the checks that go before and after."""
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of a call, and the checks and batches that they mean."""
 
-    def __init__(self, model, pairs, metric, wiring, batch_size, n_points, progress):
-        model.check_length(pairs.n_positions)
-        self.model, self.wiring, self.progress = model, wiring, progress
-        self.pairs, self.metric = pairs.to(model.cfg.device), metric.to(model.cfg.device)
-        self.batch_size = choose_batch_size(model, pairs.n_positions, n_points, batch_size)
+    model: Any
+    pairs: PromptPairs
+    metric: Metric
+    method: str
+    steps: int
+    positions: bool
+    batch_size: int | None
+    progress: Progress | None
+    checkpoint: Path | None
 
-    def run(
-        self,
-        scorer: Callable[[], _Scorer],
-        shape: tuple[int, ...],
-        told: tuple[object, ...],
-        checkpoint: Path | None,
-    ) -> Attribution:
-        graph, n = self.wiring.graph, len(self.pairs)
-        places = () if graph.n_positions is None else (graph.n_positions,)
-        dtype = torch.promote_types(self.model.cfg.dtype, torch.float32)
-        scores = torch.zeros(n, *places, *shape, dtype=dtype)
-        clean, corrupt = torch.zeros(n, dtype=dtype), torch.zeros(n, dtype=dtype)
+    def run(self, scorer: type[Scorer]) -> Attribution:
+        model, n = self.model, len(self.pairs)
+        n_positions = self.pairs.n_positions
+        model.check_length(n_positions)
+        wiring = wire(model, n_positions=n_positions if self.positions else None)
+        points = path_points(self.method, self.steps)
+        size, at_once = prompts_and_points(model, n_positions, len(points), self.batch_size)
+        pairs, metric = self.pairs.to(model.cfg.device), self.metric.to(model.cfg.device)
+        found = _empty(model, wiring.graph, n, scorer.per_edge)
         kept: KeptPrompts | None = None
         done: set[int] = set()
-        if checkpoint is not None:
-            key = work_key(self.model, self.pairs, self.metric, *told)
-            kept = KeptPrompts(checkpoint, key)
-            done = kept.restore(scores, clean, corrupt)
+        if self.checkpoint is not None:
+            told = (scorer.__name__, self.method, points, self.positions)
+            kept = KeptPrompts(self.checkpoint, work_key(model, pairs, metric, *told))
+            done = kept.restore(found.scores, found.clean, found.corrupt)
         self._report(len(done))
         waiting = [prompt for prompt in range(n) if prompt not in done]
-        with activation_gradients(self.model, mlps=graph.shape.mlps):
-            if waiting:
-                first = next(batches(self.pairs, self.metric, waiting[:2], 2))
-                require_additive(self.model, self.wiring, first)
-                score = scorer().score
-            for batch in batches(self.pairs, self.metric, waiting, self.batch_size):
-                found = score(batch)
+        with activation_gradients(model, mlps=wiring.graph.shape.mlps):
+            for batch in batches(pairs, metric, waiting[:2], 2):
+                require_additive(model, wiring, batch)
+            way = scorer(model, wiring, points, at_once)
+            for batch in batches(pairs, metric, waiting, size):
                 at = batch.prompts.cpu()
-                for tensor, values in zip((scores, clean, corrupt), found, strict=True):
+                tensors = (found.scores, found.clean, found.corrupt)
+                for tensor, values in zip(tensors, way.score(batch), strict=True):
                     tensor[at] = values.to(tensor)
                 if kept is not None:
-                    kept.save(at.tolist(), scores, clean, corrupt)
+                    kept.save(at.tolist(), *tensors)
                 done.update(at.tolist())
                 self._report(len(done))
-        _require_an_effect(self.metric, clean, corrupt, scores)
-        return Attribution(graph, scores, clean, corrupt)
+        _require_an_effect(metric, found)
+        return found
 
     def _report(self, done: int) -> None:
         if self.progress is not None:
             self.progress(done, len(self.pairs))
 
 
-def _require_an_effect(metric: Metric, clean: Tensor, corrupt: Tensor, scores: Tensor) -> None:
-    if bool((clean == corrupt).all()) or not bool(scores.any()):
+def _empty(model, graph: Graph, n_prompts: int, per_edge: bool) -> Attribution:
+    shape = graph.exists.shape if per_edge else graph.exists.shape[:-1]
+    dtype = torch.promote_types(model.cfg.dtype, torch.float32)
+    clean, corrupt = torch.zeros(2, n_prompts, dtype=dtype)
+    return Attribution(graph, torch.zeros(n_prompts, *shape, dtype=dtype), clean, corrupt)
+
+
+def _require_an_effect(metric: Metric, found: Attribution) -> None:
+    clean, corrupt = found.clean, found.corrupt
+    scale = max(float(clean.abs().max()), 1.0)
+    rounding = 64 * torch.finfo(clean.dtype).eps * scale  # the two runs use different kernels
+    if float((clean - corrupt).abs().max()) <= rounding or not bool(found.scores.any()):
         raise TaskError(
             f"The metric {metric.name!r} is the same in the clean and the corrupted run of all "
             f"{len(clean)} prompts, so no edge has an effect. Use a corruption that changes the "

@@ -62,20 +62,28 @@ def batches(
         yield Batch(prompts, len(pairs), pairs.select(prompts), metric)
 
 
-def choose_batch_size(model, n_positions: int, n_points: int, batch_size: int | None) -> int:
-    """How many prompts to work on at once; by default what takes a quarter of the free memory.
+def prompts_and_points(
+    model, n_positions: int, n_points: int, batch_size: int | None
+) -> tuple[int, int]:
+    """How many prompts, and of each how many of ``n_points`` runs, to work on at once.
+
+    ``batch_size`` runs in all; by default what takes a quarter of the free memory.
 
     Raises:
         TaskError: a batch size below 1.
     """
-    if batch_size is not None:
-        if batch_size < 1:
-            raise TaskError(f"batch_size={batch_size} must be at least 1, or None to choose it.")
-        return batch_size
+    if batch_size is not None and batch_size < 1:
+        raise TaskError(f"batch_size={batch_size} must be at least 1, or None to choose it.")
+    rows = batch_size or _rows_that_fit(model, n_positions)
+    prompts = max(rows // n_points, 1)
+    return prompts, min(rows // prompts, n_points)
+
+
+def _rows_that_fit(model, n_positions: int) -> int:
     rows = _free_bytes(model) // 4 // _row_bytes(model, n_positions)
     if model.cfg.device.type == "cpu":
-        rows = min(rows, max(_CPU_TOKENS // n_positions, 1))
-    return max(rows // n_points, 1)
+        rows = min(rows, _CPU_TOKENS // n_positions)
+    return max(rows, 1)
 
 
 def _row_bytes(model, n_positions: int) -> int:

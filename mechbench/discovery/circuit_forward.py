@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mechbench.errors import CircuitError
 from mechbench.graphs.wiring import ReaderBank, Wiring, WriterBank
@@ -20,7 +20,7 @@ from mechbench.interventions.sources import FromRun, Source
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
-_DIFFERENCE_BYTES = 64 * 2**20  # of one batch; what stays near the processor is fastest
+_TERM_BYTES = 128 * 2**20  # of one batch: large products, and little that leaves the processor
 
 _COPY = 8  # copying a writer's differences takes about as long as adding them to so many readers
 
@@ -95,20 +95,33 @@ class CircuitForward:
 
     def _logits(self, edges: Tensor, rows: slice) -> Tensor:
         ablated = {name: native[rows] for name, native in self._native.items()}
-        with self.model.hooks(_Exchange(self.wiring, edges, ablated).hooks()):
+        n_rows = len(self.pairs.clean[rows])
+        exchange = _Exchange(self.wiring, edges, ablated, self._terms[:n_rows])
+        with self.model.hooks(exchange.hooks()):
             return self._answers(self.pairs.clean[rows], rows)
+
+    @cached_property
+    def _terms(self) -> Tensor:
+        """Room for one batch of ``_Exchange.terms``, kept because fresh memory is slow."""
+        cfg = self.model.cfg
+        n_terms = 1 + len(self.wiring.graph.writers)
+        shape = (self.batch_size, self.pairs.n_positions, n_terms, cfg.d_model)
+        return torch.empty(shape, dtype=cfg.dtype, device=cfg.device)
 
     def _answers(self, tokens: Tensor, rows: slice) -> Tensor:
         return self.model.answer_logits(tokens, self.metric.positions[rows], self.metric.vocab)
 
 
 class _Exchange:
-    """The hooks of one pass: writers note how they differ, readers get their own inputs."""
+    """The hooks of one pass: writers note how they differ, readers get their own inputs.
 
-    def __init__(self, wiring: Wiring, edges: Tensor, ablated: dict[str, Tensor]):
-        self.wiring, self.edges, self.ablated = wiring, edges, ablated
-        self.differences: Tensor  # ablated - current, [batch pos writer d_model]
-        self.total: Tensor  # their sum over the writers so far
+    ``terms [batch pos 1 + writer d_model]`` are what inputs are sums of: first the stream that is
+    being read, then for each writer its ablated minus its current output.
+    """
+
+    def __init__(self, wiring: Wiring, edges: Tensor, ablated: dict[str, Tensor], terms: Tensor):
+        self.wiring, self.edges, self.ablated, self.terms = wiring, edges, ablated, terms
+        self.total: Tensor | float = 0.0  # of the differences so far
         self.n_written = 0
         self.inputs: Tensor  # of the readers of one stream, [batch pos reader d_model]
 
@@ -119,14 +132,11 @@ class _Exchange:
         return hooks
 
     def _writer(self, bank: WriterBank) -> Callable:
+        at = slice(1 + bank.writers.start, 1 + bank.writers.stop)
+
         def note(current: Tensor, hook) -> None:
             change = bank.outputs(self.ablated[bank.hook_name] - current)
-            if self.n_written == 0:
-                _, batch, pos, d_model = change.shape
-                n = len(self.wiring.graph.writers)
-                self.differences = change.new_empty(batch, pos, n, d_model)
-                self.total = torch.zeros_like(change[0])
-            self.differences[:, :, bank.writers] = change.permute(1, 2, 0, 3)
+            self.terms[:, :, at] = change.permute(1, 2, 0, 3)
             self.total = self.total + change.sum(0)
             self.n_written = bank.writers.stop
 
@@ -162,23 +172,24 @@ class _Exchange:
             writers, weight = some_in, -inside.to(stream.dtype)
         else:
             writers, weight = some_out, (~inside).to(stream.dtype)
-        batch, pos, d_model = stream.shape
-        expanded = stream[:, :, None].expand(-1, -1, n_readers, -1)
-        differences = self.differences[:, :, :n_before]
-        if writers.sum() * (n_readers + _COPY) < n_before * n_readers:
-            chosen = writers.nonzero()[:, 0]
-            if len(chosen) == 0:
-                return expanded
-            differences, weight = differences[:, :, chosen], weight[..., chosen, :]
-        weight = weight.transpose(-1, -2).expand(batch, pos, -1, -1)  # [batch pos reader writer]
-        return torch.baddbmm(
-            expanded.flatten(0, 1), weight.flatten(0, 1), differences.flatten(0, 1)
-        ).view(batch, pos, n_readers, d_model)
+        n_writers = int(writers.sum())
+        if not n_writers:
+            return stream[:, :, None].expand(-1, -1, n_readers, -1)
+        self.terms[:, :, 0] = stream
+        weight = nn.functional.pad(weight, (0, 0, 1, 0), value=1.0)  # the stream itself
+        terms = self.terms[:, :, : 1 + n_before]
+        if n_writers * (n_readers + _COPY) < n_before * n_readers:
+            chosen = nn.functional.pad(writers.nonzero()[:, 0] + 1, (1, 0))
+            terms, weight = terms[:, :, chosen], weight[..., chosen, :]
+        batch, pos, _, d_model = terms.shape
+        weight = weight.transpose(-1, -2).expand(batch, pos, -1, -1)  # [batch pos reader term]
+        inputs = torch.bmm(weight.flatten(0, 1), terms.flatten(0, 1))
+        return inputs.view(batch, pos, n_readers, d_model)
 
-    def _total(self, n_before: int) -> Tensor:
+    def _total(self, n_before: int) -> Tensor | float:
         if n_before == self.n_written:
             return self.total
-        return self.differences[:, :, :n_before].sum(2)  # parallel blocks: heads do not count yet
+        return self.terms[:, :, 1 : 1 + n_before].sum(2)  # parallel blocks: heads do not count yet
 
 
 def _reading_together(wiring: Wiring) -> Iterator[tuple[ReaderBank, ...]]:
@@ -220,6 +231,6 @@ def _ablated_outputs(
 
 
 def _fitting(model, wiring: Wiring, pairs: PromptPairs) -> int:
-    per_prompt = pairs.n_positions * len(wiring.graph.writers) * model.cfg.d_model
+    per_prompt = pairs.n_positions * (1 + len(wiring.graph.writers)) * model.cfg.d_model
     bytes_each = torch.finfo(model.cfg.dtype).bits // 8
-    return max(1, min(len(pairs), _DIFFERENCE_BYTES // (per_prompt * bytes_each)))
+    return max(1, min(len(pairs), _TERM_BYTES // (per_prompt * bytes_each)))

@@ -65,7 +65,7 @@ class Contraction:
         streams: Mapping[str, Tensor],
         writers: Sequence[WriterBank] | None = None,
     ) -> Tensor:
-        """Scores ``[prompt (pos) writer reader]``, the mean over the points of the path.
+        """Scores ``[prompt (pos) writer reader]``, summed over the points of the path.
 
         Args:
             differences: by hook name, ``[prompt pos (head) width]``.
@@ -91,7 +91,7 @@ class Contraction:
                     if self.positions:
                         out = out[part]
                     _multiply(made_WPD[: rows_W.stop - first], wanted_RPD, out)
-        return scores.div_(n_points)
+        return scores
 
     def _made(self, banks, differences, prompt: int, part: slice, like: Tensor) -> Tensor:
         """What each writer adds, ``[writer pos d_model]``."""

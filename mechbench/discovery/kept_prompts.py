@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,9 @@ class KeptPrompts:
         """
         index = np.array(sorted(prompts), dtype=np.int64)
         path = self.folder / f"prompts-{index[0]:06d}-{index[-1]:06d}.npz"
-        values = {f"tensor{i}": t[index].cpu().numpy() for i, t in enumerate(tensors)}
+        values: dict[str, Any] = {
+            f"tensor{i}": t[index].cpu().numpy() for i, t in enumerate(tensors)
+        }
         partial = path.with_suffix(".partial")
         try:
             with open(partial, "wb") as file:

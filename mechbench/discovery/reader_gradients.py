@@ -64,8 +64,10 @@ def run_backward(
     kept: dict[str, Tensor] = {}
 
     def keep(tensor: Tensor, hook) -> Tensor:
-        kept[hook.name] = tensor
-        return tensor  # where the bridge converts layouts, only what is returned is used
+        # An alias that only what follows the hook point uses: ``tensor`` may also be the skip
+        # connection. Returned, because the bridge converts layouts around a hook.
+        kept[hook.name] = tensor.view_as(tensor)
+        return kept[hook.name]
 
     names = [*gradients, *(name for name in values if name not in set(gradients))]
     hooks = [(entry.hook_name, lambda tensor, hook: begin), *((name, keep) for name in names)]

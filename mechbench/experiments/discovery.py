@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mechbench.tasks.registry import task_params
+
 METHODS = {
     "eap": ("edge_attribution", {"method": "eap"}),
     "eap-ig": ("edge_attribution", {"method": "eap-ig-inputs"}),
@@ -33,7 +35,7 @@ def discovery_spec(
     threshold: float | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """An experiment spec as plain data: scores on ``n`` prompts, tests on as many others.
+    """An experiment spec as plain data: score and choose on ``n`` prompts, test on others.
 
     Weights are used as stored: every method gives the same scores on folded and centred ones, and
     models that cannot be processed can be searched as well.
@@ -41,19 +43,34 @@ def discovery_spec(
     Args:
         method: one of ``METHODS``.
         n_held_out: prompts, of the next seed, on which the circuit is tested; by default half of
-            ``n``.
-        n_edges: of the circuit; by default as few as keep the metric (see ``circuit_tests``).
+            ``n``. A task of a file has no other prompts, and the result says so.
+        n_edges: of the circuit; by default as few as keep 0.9 of the metric on the ``n`` prompts.
         threshold: of ACDC.
+
+    Raises:
+        TaskError: an unknown task.
     """
     analysis, params = METHODS[method]
-    held_out = {"n": n_held_out or max(2, n // 2), "task_seed": seed + 1}
-    given = {"corruption": corruption, "threshold": threshold}
+    drawn = "seed" in task_params(task)  # a file holds the prompts that it holds
+    held_out = {"n": n_held_out or max(2, n // 2), "task": {"seed": seed + 1}} if drawn else {}
+    options = {"corruption": corruption, "threshold": threshold if method == "acdc" else None}
     if method in WITH_STEPS:
-        given["steps"] = ig_steps
-    scoring = {**params, **{key: value for key, value in given.items() if value is not None}}
-    choice = {"scores": "@scores", "rule": rule, "ablation": ablation}
-    if corruption is not None:
-        choice["corruption"] = corruption
+        options["steps"] = ig_steps
+    tested = {"ablation": ablation} | ({} if corruption is None else {"corruption": corruption})
+    chosen = {"circuit": "@scores"}  # ACDC decides itself
+    steps = [{"id": "scores", "analysis": analysis, "params": {**params, **_given(options)}}]
+    if method != "acdc":
+        chosen = {"circuit": "@choice"}
+        rules = {"scores": "@scores", "rule": rule, "rank": rank, "n_edges": n_edges}
+        few = {"n_random": 10, "n_subsets": 2}
+        steps.append(
+            {"id": "choice", "analysis": "circuit_tests", "params": {**rules, **tested, **few}}
+        )
+    steps.append(
+        {"id": "circuit", "analysis": "circuit_tests", **held_out, "params": {**chosen, **tested}}
+    )
+    curve = {"scores": "@scores", "rule": rule, **tested}
+    steps.append({"id": "curve", "analysis": "circuit_curve", **held_out, "params": curve})
     return {
         "name": f"discover-{_slug(model)}-{_slug(task)}-{method}",
         "title": f"A circuit for {task} in {Path(model).name}, found by {method}",
@@ -63,20 +80,15 @@ def discovery_spec(
             "center_writing_weights": False,
             "center_unembed": False,
         },
-        "task": {"name": task, "n": n, "seed": seed},
+        "task": {"name": task, "n": n, "seed": seed if drawn else None},
         "seed": seed,
-        "steps": [
-            {"id": "scores", "analysis": analysis, "params": scoring},
-            {
-                "id": "circuit",
-                "analysis": "circuit_tests",
-                **held_out,
-                "params": {**choice, "rank": rank, "n_edges": n_edges},
-            },
-            {"id": "curve", "analysis": "circuit_curve", **held_out, "params": choice},
-        ],
+        "steps": steps,
         "outputs": {"formats": ["pdf", "svg", "html"]},
     }
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _slug(name: str) -> str:

@@ -22,6 +22,7 @@ from mechbench.figures.export import export_figure
 from mechbench.models.bundled import bundled_models
 from mechbench.models.loading import load_model
 from mechbench.results.base import Result
+from mechbench.results.codec import content_hash
 from mechbench.results.run import Run
 from mechbench.results.store import RunStore
 from mechbench.tasks.registry import build_task, check_params
@@ -52,7 +53,8 @@ def run_experiment(
         KeyboardInterrupt: the run is kept with the status "interrupted".
     """
     steps = checked_steps(spec)
-    check_params(spec.task.name, list(spec.task.options()))
+    for part in spec.steps:
+        check_params(spec.task.name, list(part.task_options(spec.task)))
     run = _claim(spec, store, resume=resume, force=force)
     if run.status().state == FINISHED:
         return run
@@ -121,7 +123,7 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
         run.log(f"step {step.id} finished in {seconds:.1f} s")
         observer.step_finished(step.id, seconds)
     if time_it:
-        task = context.task(None, None)
+        task = context.task(spec.task.options())
         save_speed(run.path, measure_speed(context.model, task.pairs(), task.metric()))
 
 
@@ -137,7 +139,7 @@ def _fits(step: Step, model: str, observer: Observer) -> bool:
 def _one_step(step: Step, context: "_Context", run: Run, observer: Observer) -> Result:
     result = step.function(
         context.model,
-        context.task(step.part.n, step.part.task_seed),
+        context.task(step.part.task_options(context.spec.task)),
         **_looked_up(step.params, run),
         seed=context.spec.seed,
         progress=lambda done, total: observer.step_advanced(step.id, done, total),
@@ -169,15 +171,15 @@ class _Context:
             dtype=part.dtype,
             device=spec.device,
         )
-        self._tasks: dict[tuple[int | None, int | None], Any] = {}
+        self._tasks: dict[str, Any] = {}
 
-    def task(self, n: int | None, seed: int | None) -> Any:
-        """The spec's task, on ``n`` prompts and with ``seed`` where they are given."""
-        if (n, seed) not in self._tasks:
-            part = self.spec.task
-            options = part.options(n, seed)
-            self._tasks[n, seed] = build_task(part.name, self.model.tokenizer, **options)
-        return self._tasks[n, seed]
+    def task(self, options: Mapping[str, Any]) -> Any:
+        """The spec's task with these options."""
+        key = content_hash(dict(options))
+        if key not in self._tasks:
+            name = self.spec.task.name
+            self._tasks[key] = build_task(name, self.model.tokenizer, **options)
+        return self._tasks[key]
 
 
 def figure_of(analysis: str, result: Result) -> Any:

@@ -47,27 +47,32 @@ class TaskPart(_Part):
     seed: int | None = None
     params: dict[str, Any] = Field(default_factory=dict)
 
-    def options(self, n: int | None = None, seed: int | None = None) -> dict[str, Any]:
-        """What the task is built with; ``n`` and ``seed`` replace the spec's where given."""
-        given = {"n": n or self.n, "seed": self.seed if seed is None else seed}
+    def options(self) -> dict[str, Any]:
+        """What the task is built with."""
+        given = {"n": self.n, "seed": self.seed}
         return {**self.params, **{k: v for k, v in given.items() if v is not None}}
 
 
 class StepPart(_Part):
     """One analysis. ``id`` names its result and its figure; it defaults to the analysis' name.
 
-    ``n`` makes the step work on another number of prompts than the experiment, ``task_seed`` on
-    other prompts (so that a circuit is tested on prompts that did not choose it). A value of
-    ``params`` may be ``"@step"`` or ``"@step.field"``: the result of an earlier step, or a field of
-    it. A step that ``needs`` snapshots is left out where the model ships none.
+    ``n`` makes the step work on another number of prompts than the experiment; ``task`` changes
+    other parameters of the task, such as its seed, so that a circuit is tested on prompts that did
+    not choose it. A value of ``params`` may be ``"@step"`` or ``"@step.field"``: the result of an
+    earlier step, or a field of it. A step that ``needs`` snapshots is left out where the model
+    ships none.
     """
 
     analysis: str = Field(min_length=1)
     id: str = Field(default="", pattern=rf"{_STEP}|^$")
     n: int | None = Field(default=None, ge=1)
-    task_seed: int | None = None
+    task: dict[str, Any] = Field(default_factory=dict)
     needs: Literal["snapshots"] | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+
+    def task_options(self, task: TaskPart) -> dict[str, Any]:
+        """What the step's task is built with."""
+        return {**task.options(), **self.task, **({} if self.n is None else {"n": self.n})}
 
     @model_validator(mode="before")
     @classmethod

@@ -1,23 +1,56 @@
 """The few numbers and tables that say what a run found, for the terminal and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from mechbench.experiments.edge_circuit_summary import (
+    agreement_lines,
+    curve_line,
+    edge_table,
+    lines_of_tests,
+    score_line,
+)
 from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
 from mechbench.results.base import Result
+from mechbench.results.circuit_agreement import CircuitAgreement
+from mechbench.results.circuit_curve import CircuitCurve
 from mechbench.results.circuit_search import ALL_LETTERS, DIRECT, EFFECT_WORD, CircuitSearch
+from mechbench.results.circuit_tests import CircuitTests
+from mechbench.results.edge_scores import EdgeScores
 from mechbench.shapes import ANSWER, HEAD, LAYER
 
 
 def summary_tables(results: Mapping[str, Result]) -> list[TextTable]:
-    """A table of heads for each circuit that was found."""
-    return [_circuit_table(r) for r in results.values() if isinstance(r, CircuitSearch)]
+    """A table for each circuit that was found, of its heads or its strongest edges."""
+    return [_TABLES[kind](r) for r in _telling(results) for kind in _kinds(r, _TABLES)]
 
 
 def headline(results: Mapping[str, Result]) -> list[str]:
-    """A sentence for each test of a circuit, with its interval and its control."""
-    found = [r for r in results.values() if isinstance(r, CircuitSearch)]
-    return [line for result in found for line in _tests_of(result)]
+    """A sentence for each score and test of a circuit, with its interval and its control."""
+    return [
+        line
+        for result in _telling(results)
+        for kind in _kinds(result, _HEADLINES)
+        for line in _HEADLINES[kind](result)
+    ]
+
+
+def _telling(results: Mapping[str, Result]) -> list[Result]:
+    """All but tests of a circuit that was tested on held-out prompts as well."""
+    tests = [r for r in results.values() if isinstance(r, CircuitTests)]
+    held_out = {frozenset(r.edges) for r in tests if r.held_out}
+
+    def again(result: Result) -> bool:
+        if not isinstance(result, CircuitTests) or result.held_out:
+            return False
+        return frozenset(result.edges) in held_out
+
+    return [result for result in results.values() if not again(result)]
+
+
+def _kinds(result: Result, table: Mapping[type, Any]) -> list[type]:
+    return [kind for kind in table if isinstance(result, kind)]
 
 
 def _circuit_table(result: CircuitSearch) -> TextTable:
@@ -70,3 +103,16 @@ def _tests_of(result: CircuitSearch) -> list[str]:
             "difference on every letter: what it found is not the whole circuit."
         )
     return lines
+
+
+_TABLES: dict[type, Callable[[Any], TextTable]] = {
+    CircuitSearch: _circuit_table,
+    CircuitTests: edge_table,
+}
+_HEADLINES: dict[type, Callable[[Any], list[str]]] = {
+    CircuitSearch: _tests_of,
+    EdgeScores: lambda result: [score_line(result)],
+    CircuitTests: lines_of_tests,
+    CircuitCurve: lambda result: [curve_line(result)],
+    CircuitAgreement: agreement_lines,
+}

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from mechbench.figures.graph import Graph
 from mechbench.figures.palette import colour_map
 from mechbench.figures.spec import (
     Bars,
@@ -21,6 +22,7 @@ from mechbench.figures.spec import (
 
 Range = tuple[float, float]
 _MARGIN = 0.05
+_WIDEST, _NARROWEST = 3.0, 0.5  # edges of a graph, in points
 
 
 def colour_limits(spec: FigureSpec) -> dict[int, Range]:
@@ -73,6 +75,30 @@ def y_limits(panel: Lines | Points | Histogram | Bars) -> Range:
     low, high = _padded([*values, np.zeros(1)], margin=0.0)
     room = _MARGIN * (high - low)
     return (low - room if low < 0 else 0.0, high + room if high > 0 else 0.0)
+
+
+def score_limit(panel: Graph) -> float:
+    """The |score| at which edges reach their greatest width; 1 where all scores are zero."""
+    if panel.score_limit is not None:
+        return panel.score_limit
+    return max((abs(edge.score) for edge in panel.edges), default=0.0) or 1.0
+
+
+def edge_widths(panel: Graph, scores: Iterable[float]) -> list[float]:
+    """Widths in points of edges with ``scores``, never too thin to be seen."""
+    limit = score_limit(panel)
+    parts = [min(abs(score) / limit, 1.0) for score in scores]
+    if panel.width_scale == "sqrt":
+        parts = [math.sqrt(part) for part in parts]
+    return [max(_WIDEST * part, _NARROWEST) for part in parts]
+
+
+def legend_scores(panel: Graph) -> list[float]:
+    """The |score| of the edges in the legend: the limit, rounded down, then less and less."""
+    limit = score_limit(panel)
+    unit = math.pow(10, math.floor(math.log10(limit)) - 1)
+    top = math.floor(limit / unit + 1e-9) * unit
+    return [float(f"{top * part:.2g}") for part in (1.0, 0.25, 0.05)]
 
 
 def _own_colours(panel: Heatmap) -> Range:

@@ -18,7 +18,10 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from mechbench.figures import mpl_graph
 from mechbench.figures import mpl_panels as draw
+from mechbench.figures.graph import Graph
+from mechbench.figures.graph_layout import Layout
 from mechbench.figures.labels import is_numeric, thinned
 from mechbench.figures.limits import colour_limits, one_colour_bar
 from mechbench.figures.mpl_names import write_names
@@ -81,7 +84,12 @@ class _Drawing:
         self.n_cols = min(spec.columns, len(spec.panels), _most_columns(spec, preset))
         self.n_rows = math.ceil(len(spec.panels) / self.n_cols)
         self.width = (preset.width_pt - _GAP * (self.n_cols - 1)) / self.n_cols
-        self.heights = self._row_heights([_height(p, 0.75 * self.width) for p in spec.panels])
+        self.layouts: dict[int, Layout] = {
+            i: mpl_graph.plan(panel, self.width, preset)
+            for i, panel in enumerate(spec.panels)
+            if isinstance(panel, Graph)
+        }
+        self.heights = self._row_heights([0.75 * self.width] * len(spec.panels))
         self.figure = Figure(
             figsize=(preset.width_in, (sum(self.heights) + 110 * self.n_rows) / POINTS_PER_INCH),
             dpi=DPI,
@@ -115,7 +123,12 @@ class _Drawing:
         self._write_inside()
         return self.figure
 
-    def _row_heights(self, panel_heights: list[float]) -> list[float]:
+    def _row_heights(self, widths: list[float]) -> list[float]:
+        """The height in points of each row of panels whose axes have these ``widths``."""
+        panel_heights = [
+            mpl_graph.height(self.layouts[i]) if i in self.layouts else _height(panel, widths[i])
+            for i, panel in enumerate(self.spec.panels)
+        ]
         rows = [
             panel_heights[i : i + self.n_cols] for i in range(0, len(panel_heights), self.n_cols)
         ]
@@ -132,6 +145,9 @@ class _Drawing:
             elif isinstance(panel, Table):
                 widths = draw.table_widths(panel, self.width, self.preset)
                 draw.draw_table(ax, panel, widths, self.preset)
+            elif isinstance(panel, Graph):
+                entries = mpl_graph.draw_graph(ax, panel, self.layouts[i])
+                self.entries[i] = [(a, t) for a, t in entries if t]
             else:
                 self.entries[i] = [(a, t) for a, t in _draw_axes_panel(ax, panel) if t]
 
@@ -178,6 +194,9 @@ class _Drawing:
             title = wrapped(panel.title, width, self.preset.label_pt)
             ax.set_title(title, fontsize=self.preset.label_pt, pad=3.0 + legend_pt)
             if isinstance(panel, Table):
+                continue
+            if isinstance(panel, Graph):
+                mpl_graph.label_rows(ax, self.layouts[i], self.width, self.preset)
                 continue
             label_pt = self.preset.label_pt
             ax.set_xlabel(wrapped(panel.x_title, width, label_pt), fontsize=label_pt)
@@ -247,12 +266,7 @@ class _Drawing:
     def _fit_height(self) -> None:
         """Changes the figure's height so that rows of axes get the heights they should have."""
         scale = POINTS_PER_INCH / DPI
-        wanted = self._row_heights(
-            [
-                _height(panel, ax.get_window_extent().width * scale)
-                for ax, panel in zip(self.axes, self.spec.panels, strict=True)
-            ]
-        )
+        wanted = self._row_heights([ax.get_window_extent().width * scale for ax in self.axes])
         now = [
             self.axes[r * self.n_cols].get_window_extent().height * scale
             for r in range(self.n_rows)
@@ -273,6 +287,9 @@ class _Drawing:
                 draw.write_cells(ax, panel, self.meshes[i], cell, self.preset)
             elif isinstance(panel, Points):
                 write_names(ax, panel, self.preset, dpi=DPI)
+            elif isinstance(panel, Graph):
+                width = box.width * scale
+                mpl_graph.label_nodes(ax, panel, self.layouts[i], width, self.preset)
 
 
 def _most_columns(spec: FigureSpec, preset: Preset) -> int:

@@ -10,7 +10,9 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from mechbench.figures import plotly_graph
 from mechbench.figures import plotly_panels as draw
+from mechbench.figures.graph import Graph
 from mechbench.figures.labels import is_numeric, thinned
 from mechbench.figures.limits import colour_limits, one_colour_bar, x_limits, y_limits
 from mechbench.figures.palette import GREY
@@ -26,7 +28,15 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
     """``spec`` as an interactive figure with hover texts, as wide as the page it is shown on."""
     n_cols = min(spec.columns, len(spec.panels))
     n_rows = math.ceil(len(spec.panels) / n_cols)
-    heights = [_height(p, _WIDTH / n_cols) for p in spec.panels]
+    layouts = {
+        i: plotly_graph.plan(panel, _WIDTH / n_cols)
+        for i, panel in enumerate(spec.panels)
+        if isinstance(panel, Graph)
+    }
+    heights = [
+        plotly_graph.height(layouts[i]) if i in layouts else _height(panel, _WIDTH / n_cols)
+        for i, panel in enumerate(spec.panels)
+    ]
     rows = [max(heights[k : k + n_cols]) for k in range(0, len(heights), n_cols)]
     legends = [_legend_lines(p, n_cols) for p in spec.panels]
     gap = 110.0 + _TEXT_LINE * max(legends[n_cols:], default=0)
@@ -53,8 +63,11 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
             _label_heatmap(cell, panel, _WIDTH / n_cols)
         elif isinstance(panel, Table):
             draw.add_table(cell, panel)
+        elif isinstance(panel, Graph):
+            plotly_graph.add_graph(cell, panel, layouts[i], legend=_legend_key(i))
+            _place_legend(cell, i, level=n_cols == 1)
         else:
-            draw.add_series(cell, panel, legend="legend" if i == 0 else f"legend{i + 1}")
+            draw.add_series(cell, panel, legend=_legend_key(i))
             _set_axes(cell, panel, _WIDTH / n_cols)
             _place_legend(cell, i, level=n_cols == 1)
     top = 50.0 + _TEXT_LINE * 1.2 * max(legends[:n_cols]) + (35.0 if spec.title else 0.0)
@@ -72,9 +85,11 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
 
 
 def _legend_lines(panel: Panel, n_cols: int) -> int:
-    """Lines of text that the legend of ``panel`` takes; one where it has the whole width."""
+    """Lines of text that the legend of ``panel`` takes; few where it has the whole width."""
     if isinstance(panel, Heatmap | Table):
         return 0
+    if isinstance(panel, Graph):
+        return plotly_graph.legend_lines(panel, (0.82 if n_cols == 1 else 0.3) * _WIDTH / n_cols)
     labels = [r.label for r in panel.references]
     if isinstance(panel, Points):
         labels += [*dict.fromkeys(panel.groups or ()), *(fit.label for fit in panel.fits)]
@@ -156,6 +171,8 @@ def _set_axes(cell: Cell, panel: draw.SeriesPanel, width: float) -> None:
     ):
         ends = [math.log10(v) for v in limits] if scale == "log" else list(limits)
         cell.axis(axis, title=title, type=scale, range=ends, **_LINE)
+        if scale == "log" and ends[1] - ends[0] > 2:  # whole decades, without small 2s and 5s
+            cell.axis(axis, dtick=1, minor={"ticks": "outside", "ticklen": 2})
     labels, at = None, None
     if isinstance(panel, Bars):
         labels, at = panel.groups, list(range(len(panel.groups)))
@@ -167,10 +184,14 @@ def _set_axes(cell: Cell, panel: draw.SeriesPanel, width: float) -> None:
         cell.axis("x", tickvals=[at[k] for k in shown], ticktext=shown_texts)
 
 
+def _legend_key(index: int) -> str:
+    return "legend" if index == 0 else f"legend{index + 1}"
+
+
 def _place_legend(cell: Cell, index: int, *, level: bool) -> None:
     """A legend of its own for each panel, above its axes, so that it covers no data."""
     x, y = cell.domain()
-    key = "legend" if index == 0 else f"legend{index + 1}"
     place = {"x": x[0], "y": y[1], "xanchor": "left", "yanchor": "bottom"}
+    place["traceorder"] = "normal"  # plotly turns the order round where there are bands
     style = {"orientation": "h" if level else "v", "font": {"size": 11, "color": GREY}}
-    cell.figure.update_layout({key: {**place, **style}})
+    cell.figure.update_layout({_legend_key(index): {**place, **style}})

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mechbench.errors import MechbenchError
+from mechbench.figures.graph import Graph
 
 Scale = Literal["linear", "log"]
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -235,7 +236,7 @@ class Table:
             _same_length("table row", columns=len(self.columns), cells=len(row))
 
 
-Panel = Heatmap | Lines | Bars | Points | Histogram | Table
+Panel = Heatmap | Lines | Bars | Points | Histogram | Table | Graph
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

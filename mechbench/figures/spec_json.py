@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from mechbench.errors import StoreError
+from mechbench.figures import graph
 from mechbench.figures import spec as parts
 from mechbench.results.codec import dumps, loads
 
@@ -23,6 +24,9 @@ _KINDS = {
         parts.Points,
         parts.Histogram,
         parts.Table,
+        graph.Node,
+        graph.Edge,
+        graph.Graph,
     )
 }
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from mechbench.figures.graph import Graph
 from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Histogram, Lines, Panel, Points, Table
 
 COLUMNS: tuple[str, ...] = (
@@ -26,7 +27,9 @@ def to_csv(spec: FigureSpec) -> str:
 
     ``row`` and ``column`` are labels (of heatmaps and tables), ``x`` is a number or a label,
     ``low`` and ``high`` bound the interval. A bin of a histogram has its lower edge as ``x`` and
-    its upper edge as ``column``. Repeated labels stay apart by their order.
+    its upper edge as ``column``. Repeated labels stay apart by their order. A graph has rows of
+    kind "graph node" (group, id, label, rank as ``x``, weight as ``value``) and of kind
+    "graph edge" (port as ``series``, source as ``row``, target as ``column``, score).
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -51,8 +54,19 @@ def _rows(panel: Panel) -> Iterator[Row]:
         labels = panel.labels or ("",) * len(panel.x)
         for i, x in enumerate(panel.x.tolist()):
             yield {"series": groups[i], "row": labels[i], "x": x, "value": float(panel.y[i])}
+    elif isinstance(panel, Graph):
+        yield from _graph_rows(panel)
     else:
         yield from _series_rows(panel)
+
+
+def _graph_rows(panel: Graph) -> Iterator[Row]:
+    for node in panel.nodes:
+        row: Row = {"series": node.group, "row": node.id, "column": node.label, "x": node.rank}
+        yield {"kind": "graph node", **row, "value": "" if node.weight is None else node.weight}
+    for edge in panel.edges:
+        ends = {"row": edge.source, "column": edge.target}
+        yield {"kind": "graph edge", "series": edge.port, **ends, "value": edge.score}
 
 
 def _series_rows(panel: Lines | Bars | Histogram) -> Iterator[Row]:

@@ -82,7 +82,7 @@ def pruned(graph: Graph, mask: np.ndarray) -> np.ndarray:
 
     With positions, a path may leave a head at another position than it entered.
     """
-    flat = mask if mask.ndim == 2 else mask.any(0)
+    flat = mask if mask.ndim == 2 else np.asarray(mask.any(0))
     forward = np.zeros(len(graph.writers), dtype=bool)  # reached from the input
     forward[0] = True
     for reader in range(len(graph.readers)):

@@ -45,7 +45,7 @@ class HookConfig:
     d_vocab: int
     n_ctx: int
     act_fn: str
-    normalization_type: str
+    normalization_type: str | None
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
     attn_only: bool = False

@@ -1,6 +1,6 @@
 """``load_model``: every model by name or folder, whoever wrote its files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from mechbench.models.bundled import (
 from mechbench.models.checkpoint import open_folder, read_json
 from mechbench.models.hub import GPT2_FAMILY, download
 from mechbench.models.hugging_face import format_for, read_hugging_face
+from mechbench.models.plain_import import SUFFIXES, load_plain
 from mechbench.models.processing import Processing, process
 from mechbench.models.source import ModelSource, SourceKind
 from mechbench.models.tokenizer import read_tokenizer
+from mechbench.resources import PLANTED, planted
 
 __all__ = ["bundled_models", "load_model"]
 
@@ -49,9 +51,11 @@ def load_model(
 
     Args:
         name: a bundled model (``mechbench models`` lists them); ``gpt2``, ``gpt2-medium``,
-            ``gpt2-large``, ``gpt2-xl`` or ``distilgpt2``; a folder, of mechbench or of Hugging
-            Face; or ``owner/name`` of a causal language model on the Hugging Face hub. A
-            ``Path`` always means a folder.
+            ``gpt2-large``, ``gpt2-xl`` or ``distilgpt2``; a planted circuit such as
+            ``planted-induction``; a folder, of mechbench or of Hugging Face; an ``.npz`` or
+            ``.safetensors`` file of named matrices (``mechbench.models.plain_import``); or
+            ``owner/name`` of a causal language model on the Hugging Face hub. A ``Path`` always
+            means a folder or a file.
         snapshot: training step, for models that ship snapshots.
         fold_ln, center_writing_weights, center_unembed: rewrite the weights so that every
             log-probability stays the same; see ``mechbench.models.processing``.
@@ -80,11 +84,15 @@ def load_model(
 
 @dataclass(frozen=True)
 class _Found:
-    """A model's files. ``revision`` is a commit where they come from the hub."""
+    """A model's files, or none where it is constructed.
+
+    ``path`` is a folder, or one file of named matrices. ``revision`` is a commit where they come
+    from the hub.
+    """
 
     name: str
     kind: SourceKind
-    folder: Path
+    path: Path
     revision: str | None = None
 
 
@@ -92,19 +100,23 @@ def _locate(name: str | Path, revision: str | None) -> _Found:
     if isinstance(name, str):
         if (models_folder() / name / "config.json").is_file() and name == Path(name).name:
             return _Found(name, "bundled", models_folder() / name)
+        if name in PLANTED:
+            return _Found(name, "constructed", Path())
         if name in GPT2_FAMILY:
             folder = download(GPT2_FAMILY[name], revision)
             return _Found(name, "hub", folder, folder.name)
     path = Path(name).expanduser()
     if path.is_dir():
         return _Found(str(name), "folder", path)
+    if path.is_file() and path.suffix in SUFFIXES:
+        return _Found(str(name), "file", path)
     if isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(
             f"There is no model folder {str(path)!r}. Give a folder that holds config.json and "
-            "model.safetensors."
+            f"model.safetensors, or a file of named matrices ({' or '.join(SUFFIXES)})."
         )
     if "/" not in name:
-        known = [*(model.name for model in bundled_models()), *GPT2_FAMILY]
+        known = [*(model.name for model in bundled_models()), *PLANTED, *GPT2_FAMILY]
         raise ModelNotFoundError(
             f"No model is called {name!r}. {did_you_mean(name, known)} Other models: a folder, or "
             "owner/name on the Hugging Face hub."
@@ -121,21 +133,39 @@ def _read(
     processing: Processing,
 ) -> HookedModel:
     """The model with tokenizer and source."""
-    config = read_json(found.folder / "config.json")
     # Weights are rewritten in single precision at least, whatever they are kept in.
     read_as = torch.promote_types(dtype, torch.float32) if processing.steps else dtype
+    if found.kind == "constructed":
+        _refuse_snapshot(found, snapshot)
+        model = planted(found.name, n=1).model.to(read_as)
+    elif found.kind == "file":
+        _refuse_snapshot(found, snapshot)
+        model = load_plain(found.path, dtype=read_as)
+        model.source = replace(model.source, name=found.name)
+    else:
+        model = _read_folder(found, snapshot, read_as, device)
+    if not processing.steps:
+        return model
+    processed = process_bridged if isinstance(model, BridgedModel) else process
+    return processed(model, processing).to(dtype)
+
+
+def _read_folder(
+    found: _Found, snapshot: int | None, dtype: torch.dtype, device: torch.device
+) -> HookedModel:
+    config = read_json(found.path / "config.json")
     if is_model_folder(config):
-        folder = read_model_folder(found.folder)
-        model, files = read_own(folder, snapshot, found.name, read_as)
+        folder = read_model_folder(found.path)
+        model, files = read_own(folder, snapshot, found.name, dtype)
         tokenizer = own_tokenizer(folder)
     else:
         _refuse_snapshot(found, snapshot)
-        files = open_folder(found.folder)
-        tokenizer = read_tokenizer(found.folder)
+        files = open_folder(found.path)
+        tokenizer = read_tokenizer(found.path)
         if format_for(config.get("model_type")) is None:
-            model = load_bridged(found.folder, found.name, read_as, device, tokenizer)
+            model = load_bridged(found.path, found.name, dtype, device, tokenizer)
         else:
-            model = read_hugging_face(config, files, found.folder, found.name, read_as)
+            model = read_hugging_face(config, files, found.path, found.name, dtype)
     _attach_tokenizer(model, tokenizer)
     model.source = ModelSource(
         name=found.name,
@@ -145,10 +175,7 @@ def _read(
         snapshot=snapshot,
         through=model.source.through,
     )
-    if not processing.steps:
-        return model
-    processed = process_bridged if isinstance(model, BridgedModel) else process
-    return processed(model, processing).to(dtype)
+    return model
 
 
 def _attach_tokenizer(model: HookedModel, tokenizer: Any | None) -> None:

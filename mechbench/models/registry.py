@@ -3,9 +3,9 @@
 from mechbench.errors import ModelNotFoundError, did_you_mean
 from mechbench.models.base import HookedModel
 from mechbench.models.spec import VariantSpec
-from mechbench.models.variants import gpt2
+from mechbench.models.variants import gpt2, plain
 
-VARIANTS: tuple[VariantSpec, ...] = (gpt2.SPEC,)
+VARIANTS: tuple[VariantSpec, ...] = (gpt2.SPEC, plain.SPEC)
 
 
 def variant(name: str) -> VariantSpec:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-SourceKind = Literal["random", "bundled", "folder", "hub"]
+SourceKind = Literal["random", "bundled", "folder", "file", "hub", "constructed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,8 @@ class ModelSource:
 
     Attributes:
         name: as given to ``load_model``; of a random model, its ``cfg.model_name``.
-        kind: ``random`` for a model that was built and not loaded.
+        kind: ``random`` for a model that was built and not loaded, ``constructed`` for one whose
+            weights mechbench writes itself.
         revision: commit on the Hugging Face hub.
         sha256: of the weight files on disk, in name order; None for hub models, whose revision
             says it already.

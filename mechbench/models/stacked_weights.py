@@ -50,7 +50,7 @@ class StackedWeights:
         total = torch.zeros(self.cfg.d_model, device=self.cfg.device, dtype=self.cfg.dtype)
         for block in self.blocks[:layer]:
             total = total + block.attn.b_O  # pyright: ignore
-            if include_mlp_biases:
+            if include_mlp_biases and not self.cfg.attn_only:
                 total = total + block.mlp.b_out  # pyright: ignore
         if mlp_input:
             total = total + self.blocks[layer].attn.b_O  # pyright: ignore

@@ -15,6 +15,7 @@ from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
 from mechbench.tasks.pairs_file import pairs
+from mechbench.tasks.planted import PLANTED_TASKS
 from mechbench.tasks.prompts import load_prompts
 
 
@@ -33,6 +34,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "greater_than": greater_than,
     "docstring": docstring,
     "pairs": pairs,
+    **PLANTED_TASKS,
 }
 
 

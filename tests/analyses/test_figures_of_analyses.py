@@ -21,6 +21,9 @@ _PARAMS = {
     "combined_swap": {"heads": _HEADS, "swaps": [[1, 3]], "n_random": 2},
     "circuit_search": {"n_random": 3},
     "circuit_formation": {"snapshots": [1, 2]},
+    "circuit_curve": {"n_random": 2},
+    "circuit_tests": {"n_random": 2, "n_subsets": 2},
+    "circuit_agreement": {"other": _HEADS},
 }
 
 

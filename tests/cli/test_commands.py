@@ -128,7 +128,7 @@ def test_bench_writes_json(mechbench, tmp_path, monkeypatch):
 
     monkeypatch.setattr(bench_sweep, "run_sweep_bench", measure)
     out = tmp_path / "new" / "bench.json"
-    code, _, err = mechbench("bench", "sweep", "--length", "16", "--out", out)
+    code, _, err = mechbench("bench", "sweep", "--length", 16, "--prompts", 8, "--out", out)
     assert code == 0 and "measured" in err
     assert json.loads(out.read_text()) == {"ratio": 7.5}
     assert asked["lengths"] == (16,) and asked["n_prompts"] == 8

@@ -1,4 +1,6 @@
-"""Every registered variant in its ``tiny`` preset, with weights that make every part matter."""
+"""Every registered variant in its ``tiny`` presets, with weights that make every part matter."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,9 +18,18 @@ def loud(model):
     return model
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda spec: spec.name, scope="session")
+FORMS = {
+    f"{spec.name}-{preset}": replace(spec, presets={"tiny": config})
+    for spec in VARIANTS
+    for preset, config in spec.presets.items()
+    if preset.startswith("tiny")
+}
+"""Each with one preset, called ``tiny``: a variant may have several forms to be checked."""
+
+
+@pytest.fixture(params=FORMS, scope="session")
 def spec(request):
-    return request.param
+    return FORMS[request.param]
 
 
 @pytest.fixture

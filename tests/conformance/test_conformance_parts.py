@@ -14,7 +14,8 @@ def residual_parts(model, layer):
     """Hook points that write to the residual stream up to the end of ``layer``."""
     heads = [name for name in EMBEDDINGS if name in model.hook_dict]
     blocks = range(layer + 1)
-    return heads + [f"blocks.{i}.hook_{part}" for i in blocks for part in ("attn_out", "mlp_out")]
+    written = [f"blocks.{i}.hook_{part}" for i in blocks for part in ("attn_out", "mlp_out")]
+    return heads + [name for name in written if name in model.hook_dict]
 
 
 def patched(model, ids, cache, names):
@@ -35,7 +36,8 @@ def test_all_parts_from_the_clean_run_give_the_clean_logits(model, run, tokens):
     """Even if every block reads noise: nothing else reaches the logits. Each part is needed."""
     clean, other = tokens
     logits, cache = run(clean)
-    read = [f"blocks.{i}.ln{n}.hook_normalized" for i in range(model.cfg.n_layers) for n in (1, 2)]
+    read = [name for name in model.hook_dict if name.endswith("hook_normalized")]
+    read = [name for name in read if name.startswith("blocks.")]
     noisy = dict(cache.items()) | {name: torch.randn_like(cache[name]) for name in read}
     embeddings = residual_parts(model, -1)
     written = residual_parts(model, model.cfg.n_layers - 1)

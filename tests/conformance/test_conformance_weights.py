@@ -91,7 +91,8 @@ def test_stacked_weights_are_those_of_the_blocks(model):
     assert model.W_Q.shape == (L, cfg.n_heads, D, C)
     assert model.W_K.shape == model.W_V.shape == (L, kv_heads, D, C)
     assert model.W_O.shape == (L, cfg.n_heads, C, D)
-    assert model.W_in.shape == (L, D, cfg.d_mlp) and model.W_out.shape == (L, cfg.d_mlp, D)
+    if not cfg.attn_only:
+        assert model.W_in.shape == (L, D, cfg.d_mlp) and model.W_out.shape == (L, cfg.d_mlp, D)
     assert model.W_E.shape == (cfg.d_vocab, D) and model.W_U.shape == (D, cfg.d_vocab)
     assert model.b_U.shape == (cfg.d_vocab,)
     for layer, block in enumerate(model.blocks):

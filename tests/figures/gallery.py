@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mechbench.figures.graph import Edge, Graph, Node
 from mechbench.figures.spec import (
     Bars,
     Diverging,
@@ -125,6 +126,38 @@ def lines() -> FigureSpec:
             ),
         ),
         columns=2,
+        provenance=PROVENANCE,
+    )
+
+
+def curve() -> FigureSpec:
+    """Faithfulness by the part of edges kept, on a logarithmic axis, with a control band."""
+    kept = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
+    circuit, random = kept**0.15, kept**1.5
+    return FigureSpec(
+        name="faithfulness-curve",
+        title="Faithfulness by edges kept",
+        caption="EAP-IG, resample ablation; random: mean and range of 20 circuits of each size.",
+        panels=(
+            Lines(
+                x=kept,
+                series=(
+                    Series(label="EAP-IG", values=circuit, low=circuit - 0.05, high=circuit + 0.05),
+                    Series(
+                        label="random circuits",
+                        values=random,
+                        low=random - 0.1 * (1 - kept),
+                        high=random + 0.15 * (1 - kept),
+                        dashed=True,
+                    ),
+                ),
+                references=(Reference(value=1.0, label="full model"), Reference(value=0.0)),
+                x_title="part of edges kept",
+                y_title="faithfulness",
+                x_scale="log",
+                markers=True,
+            ),
+        ),
         provenance=PROVENANCE,
     )
 
@@ -258,7 +291,107 @@ def big() -> FigureSpec:
     )
 
 
+def circuit() -> FigureSpec:
+    """Ten nodes and fifteen edges, with awkward labels."""
+    rng = _rng()
+    groups = {"1.2": "previous token", "3.0": "previous token", "5.9": "letter mover"}
+    heads = ("1.2", "3.0", "5.9", "8.1", "8.11", "9.9")
+    rank = {"input": 0, "MLP 0": 2, **{h: 2 * int(h.split(".")[0]) + 1 for h in heads}}
+    rank |= {"m_<8>": 18, "logits": 25}
+    nodes = tuple(
+        Node(
+            id=name,
+            label=name,
+            rank=r,
+            group=groups.get(name, "letter mover" if name in heads else "_other"),
+            weight=r / 7 if name in heads else None,
+        )
+        for name, r in rank.items()
+    )
+    pairs = [(a, b) for a in rank for b in rank if rank[a] < rank[b]]
+    chosen = [("input", "1.2", "v"), ("input", "3.0", "q"), ("9.9", "logits", "")]
+    chosen += [(*pairs[k], "") for k in rng.choice(len(pairs), 20, replace=False)]
+    edges = {
+        (a, b): Edge(source=a, target=b, port=p or ("qkv"[k % 3] if b in heads else ""), score=s)
+        for k, ((a, b, p), s) in enumerate(zip(chosen, rng.normal(size=23) ** 3, strict=True))
+    }
+    return FigureSpec(
+        name="circuit",
+        title="The acronym circuit",
+        caption="EAP-IG, n = 64 prompts; the 15 edges with the largest scores.",
+        panels=(
+            Graph(
+                nodes=nodes,
+                edges=tuple(edges.values())[:15],
+                rank_labels={r: f"layer {(r - 1) // 2}" for r in range(1, 25)} | {0: "embedding"},
+                score_title="effect",
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def crowd() -> FigureSpec:
+    """Sixty nodes and two hundred edges, as a circuit of GPT-2 small may have."""
+    rng = _rng()
+    per_layer = [3, 5, 2, 4, 1, 6, 3, 4, 7, 8, 5, 1]
+    nodes = [Node(id="input", label="input", rank=0, group="embedding and logits")]
+    for layer, count in enumerate(per_layer):
+        for head in sorted(rng.choice(12, count, replace=False).tolist()):
+            role = ("name mover", "S-inhibition", "induction", "duplicate token")[head % 4]
+            nodes.append(
+                Node(
+                    id=f"a{layer}.h{head}", label=f"{layer}.{head}", rank=2 * layer + 1, group=role
+                )
+            )
+        if layer not in (4, 7, 10):
+            mlp = f"m{layer}"
+            nodes.append(Node(id=mlp, label=f"MLP {layer}", rank=2 * layer + 2, group="MLP"))
+    nodes.append(Node(id="logits", label="logits", rank=25, group="embedding and logits"))
+    pairs = [
+        (a, b, port)
+        for a in nodes
+        for b in nodes
+        if a.rank < b.rank
+        for port in (("q", "k", "v") if b.id.startswith("a") else ("",))
+    ]
+    closeness = np.array([1.0 / (b.rank - a.rank) for a, b, _ in pairs])
+    chosen = rng.choice(len(pairs), 200, replace=False, p=closeness / closeness.sum())
+    scores = rng.normal(size=200) ** 3 / 10
+    return FigureSpec(
+        name="crowd",
+        title="Indirect object identification",
+        caption="EAP-IG, n = 200 prompts, 200 of 32,491 edges; faithfulness 0.87.",
+        panels=(
+            Graph(
+                nodes=tuple(nodes),
+                edges=tuple(
+                    Edge(source=pairs[k][0].id, target=pairs[k][1].id, port=pairs[k][2], score=s)
+                    for k, s in zip(chosen, scores, strict=True)
+                ),
+                rank_labels={0: "embedding", 25: "logits"}
+                | {2 * k + 1: f"layer {k} heads" for k in range(12)},
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
 SPECS = {
     f.__name__: f
-    for f in (heads, residual, lens, lines, bars, points, histogram, table, mixed, big)
+    for f in (
+        heads,
+        residual,
+        lens,
+        lines,
+        curve,
+        bars,
+        points,
+        histogram,
+        table,
+        mixed,
+        big,
+        circuit,
+        crowd,
+    )
 }

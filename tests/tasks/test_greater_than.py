@@ -106,10 +106,24 @@ def test_bad_input(gpt2, toy):
         greater_than(gpt2, 2).metric("probdiff")
 
 
+DIGITS = [("Ġ", "1"), ("Ġ1", "7"), *((str(a), str(b)) for a in range(10) for b in range(10))]
+TAIL = ["to", "the", "year"]
+
+
 def test_a_tokenizer_that_splits_the_words_is_refused(make_toy):
-    pairs = [(str(a), str(b)) for a in range(10) for b in range(10)]
+    # "to the year" is whole, so that the years stand where they should, and "lasted" is not
+    merges = [(("Ġ" + word)[:i], word[i - 1]) for word in TAIL for i in range(1, len(word) + 1)]
+    tokenizer = make_toy([*DIGITS, *dict.fromkeys(merges)])
+    assert len(tokenizer(" to the year 1732")["input_ids"]) == 5
     with pytest.raises(TokenizerError, match="does not make one token of each word"):
-        greater_than(make_toy([("Ġ", "1"), ("Ġ1", "7"), *pairs]), 2)
+        greater_than(tokenizer, 2)
+
+
+def test_a_century_whose_year_01_is_one_token_is_left_out(make_toy):
+    tokenizer = make_toy([*DIGITS, ("Ġ17", "01")])
+    assert len(tokenizer(" 1702")["input_ids"]) == 2
+    with pytest.raises(TokenizerError, match="splits no year"):
+        greater_than(tokenizer, 2, centuries=[17])
 
 
 def test_bad_groups_are_refused(gpt2):

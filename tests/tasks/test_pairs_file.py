@@ -299,6 +299,12 @@ def test_the_most_common_length_is_kept_and_the_rest_counted(gpt2, tmp_path):
     assert tie.clean.shape == (2, 13) and tie.source["left_out"]["other_lengths"] == {"13": 2}
 
 
+def test_answers_without_quotes_keep_their_space(gpt2, tmp_path):
+    path = tmp_path / "plain.csv"
+    path.write_text("clean, corrupted, answer\nOne two,Six two, ten\n", "utf-8")
+    assert gpt2.decode(pairs(gpt2, path).answers) == " ten"
+
+
 def test_different_numbers_of_wrong_answers(gpt2, tmp_path):
     rows = [ROWS[0], (CLEAN, CORRUPT, " Mary", '["" Bob"", "" Tom""]')]
     message = error_of(write_csv(tmp_path, rows), gpt2)

@@ -3,6 +3,7 @@
 import pytest
 
 from mechbench.errors import TaskError
+from mechbench.resources import PLANTED
 from mechbench.tasks.registry import TASKS, build_task, check_params, task_params
 
 
@@ -19,6 +20,7 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "greater_than": {"n": 4},
         "docstring": {"n": 4},
         "pairs": {"path": own},
+        **{name: {"n": 4} for name in PLANTED},
     }
     assert set(params) == set(TASKS)
     for name, given in params.items():

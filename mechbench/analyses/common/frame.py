@@ -12,6 +12,7 @@ from mechbench.errors import TaskError
 from mechbench.results.circuit_search import ALL_LETTERS
 from mechbench.shapes import ANSWER, PROMPT
 from mechbench.tasks.acronym_task import AcronymTask
+from mechbench.tasks.base import Task
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
@@ -31,7 +32,7 @@ def all_pairs(task: AcronymTask, *, method: str = "resample", seed: int) -> Prom
     return task.pairs("all", method=method, seed=seed)
 
 
-def check_size(task: AcronymTask, n: int) -> None:
+def check_size(task: Task, n: int) -> None:
     """Raises TaskError where the task has fewer than ``n`` prompts."""
     if len(task) < n:
         raise TaskError(

@@ -1,4 +1,4 @@
-"""Causal self-attention, with every hook point that TransformerLens gives it.
+"""Self-attention, with every hook point that TransformerLens gives it.
 
 Suffixes: B batch, P query pos, S key pos, H head, G kv head, D d_model, C d_head.
 """
@@ -13,7 +13,10 @@ from mechbench.models.memory import AttentionMemory
 
 
 class Attention(nn.Module):
-    """Causal attention with ``n_heads`` query heads over ``n_kv_heads`` keys and values.
+    """Attention with ``n_heads`` query heads over ``n_kv_heads`` keys and values.
+
+    A position sees itself and what comes before it, or everything if not ``causal``; then nothing
+    can be remembered, because a later token changes earlier positions.
 
     Weights are ``W_Q [head d_model d_head]``, ``W_K W_V [kv_head d_model d_head]`` and
     ``W_O [head d_head d_model]``, used as ``x @ W``. Scores are divided by ``sqrt(d_head)``.
@@ -23,8 +26,11 @@ class Attention(nn.Module):
     the model's ``set_use_attn_result`` and ``set_use_split_qkv_input`` are on.
     """
 
-    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, d_head: int):
+    def __init__(
+        self, d_model: int, n_heads: int, n_kv_heads: int, d_head: int, *, causal: bool = True
+    ):
         super().__init__()
+        self.causal = causal
         self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_head
         self.W_Q = nn.Parameter(_empty_by_column(n_heads, d_model, d_head))
         self.W_K = nn.Parameter(_empty_by_column(n_kv_heads, d_model, d_head))
@@ -65,6 +71,7 @@ class Attention(nn.Module):
         k = self.hook_k(_per_head(x_k, self.W_K, self.b_K))
         v = self.hook_v(_per_head(x_v, self.W_V, self.b_V))
         first = 0
+        assert self.causal or memory is None, "only causal attention can go on from a memory"
         if memory is not None:
             first = memory.length
             k, v = memory.extend(k, v)
@@ -81,20 +88,35 @@ class Attention(nn.Module):
         q_BHPC, k_BGSC, v_BGSC = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         grouped = self.n_kv_heads != self.n_heads
         if not (is_hooked(self.hook_attn_scores) or is_hooked(self.hook_pattern)):
-            visible = None if square else _visible(q, k, first, queries)
+            fused = self.causal and square  # the kernel's own mask
             return nn.functional.scaled_dot_product_attention(
-                q_BHPC, k_BGSC, v_BGSC, attn_mask=visible, is_causal=square, enable_gqa=grouped
+                q_BHPC,
+                k_BGSC,
+                v_BGSC,
+                attn_mask=None if fused else self._visible(q, k, first, queries),
+                is_causal=fused,
+                enable_gqa=grouped,
             ).transpose(1, 2)
         if grouped:
             repeats = self.n_heads // self.n_kv_heads
             k_BGSC = k_BGSC.repeat_interleave(repeats, dim=1)
             v_BGSC = v_BGSC.repeat_interleave(repeats, dim=1)
         scores = q_BHPC @ k_BGSC.transpose(-1, -2) / self.d_head**0.5
-        visible = _visible(q, k, first, queries)
+        visible = self._visible(q, k, first, queries)
         if visible is not None:
             scores = scores.masked_fill(~visible, float("-inf"))
         pattern = self.hook_pattern(self.hook_attn_scores(scores).softmax(-1))
         return (pattern @ v_BGSC).transpose(1, 2)
+
+    def _visible(self, q: Tensor, k: Tensor, first: int, queries: Tensor | None) -> Tensor | None:
+        """Which keys a query may see, ``[batch|1 1 query key]``; None where it may see all."""
+        n_keys = k.shape[1]
+        if not self.causal or (queries is None and q.shape[1] == 1 and n_keys == first + 1):
+            return None
+        if queries is None:
+            queries = torch.arange(q.shape[1], device=q.device)[None]
+        keys = torch.arange(n_keys, device=q.device)
+        return keys <= (queries + first)[:, None, :, None]
 
 
 def _empty_by_column(n_heads: int, d_model: int, d_head: int) -> Tensor:
@@ -110,14 +132,3 @@ def _per_head(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias.flatten(), x.reshape(-1, d_model), columns).view(
         *x.shape[:2], n_heads, d_head
     )
-
-
-def _visible(q: Tensor, k: Tensor, first: int, queries: Tensor | None) -> Tensor | None:
-    """Which keys a query may see, ``[batch|1 1 query key]``; None where it may see all."""
-    n_keys = k.shape[1]
-    if queries is None:
-        if q.shape[1] == 1 and n_keys == first + 1:
-            return None
-        queries = torch.arange(q.shape[1], device=q.device)[None]
-    keys = torch.arange(n_keys, device=q.device)
-    return keys <= (queries + first)[:, None, :, None]

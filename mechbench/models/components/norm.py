@@ -1,4 +1,4 @@
-"""Layer normalisation, with the hook points that TransformerLens gives it."""
+"""Layer normalisation, and none, with the hook points that TransformerLens gives it."""
 
 import torch
 from jaxtyping import Float
@@ -45,6 +45,20 @@ class LayerNormPre(nn.Module):
         if not (is_hooked(self.hook_scale) or is_hooked(self.hook_normalized)):
             return nn.functional.layer_norm(x, (self.d_model,), None, None, self.eps)
         return self.hook_normalized(_divide_by_scale(x, self.eps, self.hook_scale))
+
+
+class NoNorm(nn.Module):
+    """The identity, with the hook points of a norm: ``hook_scale`` is 1 everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.hook_scale = HookPoint()
+        self.hook_normalized = HookPoint()
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        if not (is_hooked(self.hook_scale) or is_hooked(self.hook_normalized)):
+            return x
+        return self.hook_normalized(x / self.hook_scale(torch.ones_like(x[..., :1])))
 
 
 def _divide_by_scale(x: Tensor, eps: float, hook_scale: HookPoint) -> Tensor:
