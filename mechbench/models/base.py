@@ -137,6 +137,18 @@ class HookedModel(StackedWeights, TokenText, HookedRootModule, ABC):
         logits = self.unembed(self.ln_final(resid))
         return logits_or_loss(logits, ids, return_type)
 
+    def training_loss(
+        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """What training minimises, in nats, and its parts by name, for the log.
+
+        The mean next-token cross-entropy, without parts. An architecture that trains otherwise (in
+        another mode than it is used in, on sampled sub-networks, with auxiliary losses) overrides
+        this method; it returns the sum and each term as it enters the sum, detached, and draws
+        from ``generator`` and nothing else, so that a resumed run repeats an uninterrupted one.
+        """
+        return self(tokens, return_type="loss"), {}
+
     def _stop(self, stop_at_layer: int | None) -> int:
         n_layers = self.cfg.n_layers
         if stop_at_layer is None:

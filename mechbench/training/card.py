@@ -1,13 +1,21 @@
 """The model card: the numbers of ``metrics.json`` as a page for a reader."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
+from mechbench.training.markdown import table
+from mechbench.training.task_card import render_task_card
+
 
 def render_card(metrics: dict[str, Any]) -> str:
     """The Markdown of a model's card; every number comes from ``metrics``."""
+    if metrics["recipe"]["corpus"]["kind"] == "mixed":
+        return render_task_card(metrics)
+    return _acronym_card(metrics)
+
+
+def _acronym_card(metrics: dict[str, Any]) -> str:
     recipe, shipped = metrics["recipe"], metrics["seeds"][0]
     model, corpus = recipe["model"], recipe["corpus"]
     test = metrics["test"]
@@ -23,7 +31,7 @@ def render_card(metrics: dict[str, Any]) -> str:
         "token of the whole vocabulary is the letter. LD: mean of logit(letter) minus the largest "
         "logit of the other 25 capitals. Loss: the last training batch, nats per token over the "
         "whole text, much of which is random and cannot be predicted.",
-        _table(
+        table(
             ("seed", "loss", *_heads("accuracy"), *_heads("LD"), "minutes"),
             (
                 (
@@ -39,7 +47,7 @@ def render_card(metrics: dict[str, Any]) -> str:
         "Minutes: wall time of one thread, on a machine that was busy with other work too.",
         "## Over training",
         f"The snapshots in `snapshots/` (seed {shipped['seed']}, half precision), scored in fp32.",
-        _table(
+        table(
             ("step", *_heads("accuracy"), *_heads("LD")),
             ((row["step"], *_accuracies(row), *_logit_diffs(row)) for row in metrics["snapshots"]),
         ),
@@ -79,9 +87,3 @@ def _accuracies(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _logit_diffs(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(f"{value:.2f}" for value in row["logit_diff"])
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

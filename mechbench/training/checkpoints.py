@@ -16,7 +16,7 @@ from mechbench.errors import StoreError
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 RECIPE = "recipe.json"
-_SLOTS = ("exp_avg", "exp_avg_sq")
+_SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -90,11 +90,13 @@ def load_checkpoint(
     model.load_state_dict(weights)
     step = int(metadata["step"])
     for name, parameter in model.named_parameters():
-        if step > 0:
-            state: dict[str, Any] = {slot: tensors[f"{slot}.{name}"] for slot in _SLOTS}
+        if f"step.{name}" not in tensors:
+            continue  # no gradient has reached it yet
+        state: dict[str, Any] = {slot: tensors[f"{slot}.{name}"] for slot in _SLOTS}
+        for slot in _SLOTS[:2]:
             # The parameter's own layout: the fused kernel walks both in memory order.
-            state = {slot: torch.empty_like(parameter).copy_(t) for slot, t in state.items()}
-            optimiser.state[parameter] = {**state, "step": torch.tensor(float(step))}
+            state[slot] = torch.empty_like(parameter).copy_(state[slot])
+        optimiser.state[parameter] = state
     return step, float(metadata["seconds"])
 
 

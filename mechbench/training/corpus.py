@@ -9,7 +9,8 @@ Suffixes: N segment, S slot of a segment, W word of an acronym.
 """
 
 import string
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from mechbench.tasks.words import held_out_words, read_words, word_list
+from mechbench.training.bigrams import BigramText
 from mechbench.training.tokenizer import BOS
 
 MAX_LEAD = 20
@@ -26,7 +28,6 @@ EXTRA_SHARES = (0.55, 0.25, 0.12, 0.08)  # of 0, 1, 2, 3 filler words after a wo
 N_SLOTS = MAX_LEAD + 1 + MAX_WORDS * (2 + MAX_EXTRA) + 1 + MAX_WORDS + 1
 
 _SHORTEST = 6  # tokens of the shortest segment: two repeats of a period of three
-_SUCCESSORS = 8
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,14 @@ class AcronymVocabulary:
     n_tails: np.ndarray
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> "AcronymVocabulary":
-        """The ids in a tokenizer that has every part as one token."""
+    def of(cls, tokenizer: Tokenizer, without: Container[str] = ()) -> "AcronymVocabulary":
+        """The ids in a tokenizer that has every part as one token; some words never occur."""
         ids = tokenizer.get_vocab()
 
         def spaced(words: Any) -> np.ndarray:
             return np.array([ids["Ġ" + word] for word in words])
 
-        all_tails = sorted({word[1:] for word in word_list()})
-        held_out = set(held_out_words())
-        rows = [
-            [ids[tail] for tail in all_tails if capital + tail not in held_out]
-            for capital in string.ascii_uppercase
-        ]
-        tails = np.zeros((26, len(all_tails)), dtype=np.int64)
-        for row, allowed in zip(tails, rows, strict=True):
-            row[: len(allowed)] = allowed
+        tails, n_tails = _tails_of(ids, held_out=False, without=without)
         return cls(
             bos=ids[BOS],
             the_first=ids["The"],
@@ -79,8 +72,33 @@ class AcronymVocabulary:
             spaced=spaced(string.ascii_uppercase),
             fillers=spaced(read_words("fillers")),
             tails=tails,
-            n_tails=np.array([len(row) for row in rows]),
+            n_tails=n_tails,
         )
+
+    def held_out(self, tokenizer: Tokenizer) -> "AcronymVocabulary":
+        """The same, with the held-out words instead of those of training."""
+        tails, n_tails = _tails_of(tokenizer.get_vocab(), held_out=True)
+        return replace(self, tails=tails, n_tails=n_tails)
+
+
+def _tails_of(
+    ids: dict[str, int], *, held_out: bool, without: Container[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tails of each letter's held-out words, or all tails that make no held-out word."""
+    all_tails = sorted({word[1:] for word in word_list()})
+    words = set(held_out_words())
+    rows = [
+        [
+            ids[tail]
+            for tail in all_tails
+            if (capital + tail in words) == held_out and capital + tail not in without
+        ]
+        for capital in string.ascii_uppercase
+    ]
+    tails = np.zeros((26, len(all_tails)), dtype=np.int64)
+    for row, allowed in zip(tails, rows, strict=True):
+        row[: len(allowed)] = allowed
+    return tails, np.array([len(row) for row in rows])
 
 
 class AcronymCorpus:
@@ -105,11 +123,7 @@ class AcronymCorpus:
         self.vocabulary = AcronymVocabulary.of(tokenizer)
         self.seed, self.sequences, self.sequence_length = seed, sequences, sequence_length
         self.acronym_share = acronym_share
-        n_fillers = len(self.vocabulary.fillers)
-        # The language is one; only the draws from it depend on the seed.
-        self._successors = np.random.default_rng(0).integers(
-            n_fillers, size=(n_fillers, _SUCCESSORS)
-        )
+        self._bigrams = BigramText(self.vocabulary.fillers)
 
     def batch(self, step: int) -> np.ndarray:
         """The token ids of one step, ``int64 [sequences, sequence_length]``."""
@@ -118,7 +132,7 @@ class AcronymCorpus:
         per_row = -(-n_text // _SHORTEST)
         n = self.sequences * per_row
         kind = rng.random(n)
-        ids, used = self._acronyms(rng, n)
+        ids, used, _ = acronym_strings(rng, n, self.vocabulary, self._bigrams)
         other_share = (1 - self.acronym_share) / 2
         for start, make in (
             (self.acronym_share, self._bigram_text),
@@ -139,37 +153,9 @@ class AcronymCorpus:
             digest.update(self.batch(step).astype("<i4").tobytes())
         return digest.hexdigest()
 
-    def _acronyms(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        v = self.vocabulary
-        letters_NW = rng.integers(26, size=(n, MAX_WORDS))
-        n_words = rng.integers(2, MAX_WORDS + 1, size=n)
-        n_lead = ((MAX_LEAD + 1) * rng.random(n) ** 2).astype(int)
-        n_extra_NW = rng.choice(MAX_EXTRA + 1, p=EXTRA_SHARES, size=(n, MAX_WORDS))
-        tails_NW = v.tails[
-            letters_NW, (rng.random((n, MAX_WORDS)) * v.n_tails[letters_NW]).astype(int)
-        ]
-        extras = v.fillers[rng.integers(len(v.fillers), size=(n, MAX_WORDS, MAX_EXTRA))]
-        words = np.concatenate(
-            [v.spaced[letters_NW][..., None], tails_NW[..., None], extras], axis=2
-        )
-        exists_NW = np.arange(MAX_WORDS) < n_words[:, None]
-        slot = np.arange(2 + MAX_EXTRA)
-        words_used = exists_NW[..., None] & (slot < 2 + n_extra_NW[..., None])
-
-        def column(token: int) -> np.ndarray:
-            return np.full((n, 1), token)
-
-        always = np.ones((n, 1), dtype=bool)
-        lead = self._bigram_chain(rng, n, MAX_LEAD)
-        ids = [lead, column(v.the), words.reshape(n, -1), column(v.opening)]
-        ids += [v.capitals[letters_NW], column(v.closing)]
-        used = [np.arange(MAX_LEAD) < n_lead[:, None], always, words_used.reshape(n, -1), always]
-        used += [exists_NW, always]
-        return np.concatenate(ids, axis=1), np.concatenate(used, axis=1)
-
     def _bigram_text(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         length = rng.integers(6, 21, size=(n, 1))
-        return self._bigram_chain(rng, n, N_SLOTS), np.arange(N_SLOTS) < length
+        return self._bigrams.draw(rng, n, N_SLOTS), np.arange(N_SLOTS) < length
 
     def _repeats(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         v = self.vocabulary
@@ -180,14 +166,39 @@ class AcronymCorpus:
         slots = np.arange(N_SLOTS)
         return np.take_along_axis(unit, slots % period, axis=1), slots < period * times
 
-    def _bigram_chain(self, rng: np.random.Generator, n: int, length: int) -> np.ndarray:
-        """Filler words; each of eight successors is half as likely as the one before it."""
-        states = np.empty((n, length), dtype=np.int64)
-        states[:, 0] = rng.integers(len(self.vocabulary.fillers), size=n)
-        rank = np.minimum(rng.geometric(0.5, size=(n, length)), _SUCCESSORS) - 1
-        for i in range(1, length):
-            states[:, i] = self._successors[states[:, i - 1], rank[:, i]]
-        return self.vocabulary.fillers[states]
+
+def acronym_strings(
+    rng: np.random.Generator,
+    n: int,
+    vocabulary: AcronymVocabulary,
+    bigrams: BigramText,
+    max_lead: int = MAX_LEAD,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``n`` acronym strings: ids, which slots are used, and which hold a letter of the acronym."""
+    v = vocabulary
+    letters_NW = rng.integers(26, size=(n, MAX_WORDS))
+    n_words = rng.integers(2, MAX_WORDS + 1, size=n)
+    n_lead = ((max_lead + 1) * rng.random(n) ** 2).astype(int)
+    n_extra_NW = rng.choice(MAX_EXTRA + 1, p=EXTRA_SHARES, size=(n, MAX_WORDS))
+    tails_NW = v.tails[letters_NW, (rng.random((n, MAX_WORDS)) * v.n_tails[letters_NW]).astype(int)]
+    extras = v.fillers[rng.integers(len(v.fillers), size=(n, MAX_WORDS, MAX_EXTRA))]
+    words = np.concatenate([v.spaced[letters_NW][..., None], tails_NW[..., None], extras], axis=2)
+    exists_NW = np.arange(MAX_WORDS) < n_words[:, None]
+    slot = np.arange(2 + MAX_EXTRA)
+    words_used = exists_NW[..., None] & (slot < 2 + n_extra_NW[..., None])
+
+    def column(token: int) -> np.ndarray:
+        return np.full((n, 1), token)
+
+    always = np.ones((n, 1), dtype=bool)
+    lead = bigrams.draw(rng, n, max_lead)
+    before = [lead, column(v.the), words.reshape(n, -1), column(v.opening)]
+    ids = np.concatenate([*before, v.capitals[letters_NW], column(v.closing)], axis=1)
+    used = [np.arange(max_lead) < n_lead[:, None], always, words_used.reshape(n, -1), always]
+    used = np.concatenate([*used, exists_NW, always], axis=1)
+    letters = np.zeros_like(used)
+    letters[:, -1 - MAX_WORDS : -1] = exists_NW
+    return ids, used, letters
 
 
 def _pack(ids: np.ndarray, used: np.ndarray, length: int) -> np.ndarray:

@@ -8,37 +8,52 @@
       card.md            what the model is, for a reader
 
 ``python -m mechbench.training.export RUN [RUN ...] FOLDER`` ships the first run; the others are
-further seeds of the same recipe and appear in the card.
+further seeds of the same recipe and appear in the card. ``--help`` shows what a card can say more.
 """
 
+import argparse
 import json
 import platform
 import shutil
-import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from mechbench.errors import StoreError
 from mechbench.models.base import HookedModel
 from mechbench.training import checkpoints
 from mechbench.training.card import render_card
-from mechbench.training.evaluation import score_letters
-from mechbench.training.loop import corpus_of, initial_model
+from mechbench.training.corpora import corpus_of, mixed_corpus, score
+from mechbench.training.loop import initial_model
+from mechbench.training.mixed.evaluation import baselines
 from mechbench.training.model_folder import (
     WEIGHTS,
     snapshot_file,
     snapshot_steps,
     write_model,
 )
-from mechbench.training.recipe import Recipe, recipe_from
+from mechbench.training.recipe import MixedCorpusRecipe, Recipe, recipe_from
 
 TEST_SEED = 1  # the scores during training use seed 0
 TEST_PROMPTS = 4096
 HASHED_BATCHES = 10
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What a model costs in use, for its card.
+
+    Attributes:
+        flops_per_token: of a forward pass, a multiplication and an addition counted as two.
+        cache_bytes_per_token: what generation keeps for each token, in fp32.
+    """
+
+    flops_per_token: float
+    cache_bytes_per_token: float
 
 
 @dataclass(frozen=True)
@@ -49,15 +64,30 @@ class _FinishedRun:
     metrics: list[dict[str, Any]]
 
 
-def export_model(runs: list[Path], folder: Path, *, test_prompts: int = TEST_PROMPTS) -> None:
+def export_model(
+    runs: list[Path],
+    folder: Path,
+    *,
+    test_prompts: int = TEST_PROMPTS,
+    dtype: torch.dtype = torch.float32,
+    cost: ModelCost | None = None,
+    control: Path | None = None,
+) -> None:
     """Write the model folder of ``runs[0]``; the other runs are further seeds of its recipe.
 
-    The card's scores are measured here, on ``test_prompts`` prompts that training never saw.
+    The card's scores are measured here, on ``test_prompts`` prompts that training never saw (of
+    each task), with the weights as they are stored.
+
+    Args:
+        dtype: of the stored weights.
+        cost, control: for the card of a model of the common corpus; ``control`` is the model
+            folder that its scores stand beside.
 
     Raises:
-        StoreError: a run is not finished, or is of another recipe, or ``folder`` cannot be written.
+        StoreError: a run is not finished, or is of another recipe, or ``folder`` cannot be written,
+            or the control was scored on other prompts.
     """
-    finished = [_read_run(run) for run in runs]
+    finished = [_read_run(run, dtype) for run in runs]
     shipped = finished[0]
     for other in finished[1:]:
         if other.recipe.model_copy(update={"seed": shipped.recipe.seed}) != shipped.recipe:
@@ -66,22 +96,30 @@ def export_model(runs: list[Path], folder: Path, *, test_prompts: int = TEST_PRO
                 "one card must share everything but the seed."
             )
     metrics = _metrics(finished, test_prompts)
+    if isinstance(shipped.recipe.corpus, MixedCorpusRecipe):
+        metrics |= {
+            "dtype": str(dtype).removeprefix("torch."),
+            "baselines": _baselines(shipped, test_prompts),
+            "cost": None if cost is None else asdict(cost),
+            "control": None if control is None else _control(control, metrics),
+        }
     shutil.rmtree(folder / Path(snapshot_file(0)).parent, ignore_errors=True)
     for step in snapshot_steps(shipped.recipe):
         weights = load_file(shipped.folder / snapshot_file(step))
         checkpoints.save_weights(folder / snapshot_file(step), weights)
-    write_model(folder, shipped.recipe, shipped.model)
+    write_model(folder, shipped.recipe, shipped.model, dtype)
     checkpoints.write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     checkpoints.write_text(folder / "card.md", render_card(metrics))
 
 
-def _read_run(folder: Path) -> _FinishedRun:
+def _read_run(folder: Path, dtype: torch.dtype) -> _FinishedRun:
     recipe_file = folder / checkpoints.RECIPE
     if not (recipe_file.is_file() and (folder / WEIGHTS).is_file()):
         raise StoreError(f"{folder} is not a finished training run: train or resume it first.")
     recipe = recipe_from(json.loads(recipe_file.read_text(encoding="utf-8")), str(recipe_file))
     model = initial_model(recipe, recipe.load_tokenizer())
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    weights = load_file(folder / WEIGHTS)
+    model.load_state_dict({name: w.to(dtype) for name, w in weights.items()})
     return _FinishedRun(folder, recipe, model, checkpoints.read_metrics(folder))
 
 
@@ -102,12 +140,10 @@ def _metrics(runs: list[_FinishedRun], prompts: int) -> dict[str, Any]:
 
 def _seed_metrics(run: _FinishedRun, prompts: int) -> dict[str, Any]:
     tokenizer = run.recipe.load_tokenizer()
-    scores = score_letters(run.model, tokenizer, prompts, TEST_SEED)
     return {
         "seed": run.recipe.seed,
         "loss": run.metrics[-1]["loss"],
-        "accuracy": scores.accuracy,
-        "logit_diff": scores.logit_diff,
+        **_scores(run.recipe, run.model, tokenizer, prompts),
         "seconds": run.metrics[-1]["seconds"],
         "data_hash": corpus_of(run.recipe, tokenizer).data_hash(HASHED_BATCHES),
     }
@@ -120,12 +156,70 @@ def _snapshot_metrics(run: _FinishedRun, prompts: int) -> list[dict[str, Any]]:
     rows = []
     for step in snapshot_steps(run.recipe):
         model.load_state_dict(load_file(run.folder / snapshot_file(step)))
-        scores = score_letters(model, tokenizer, prompts, TEST_SEED)
-        row = {"step": step, "accuracy": scores.accuracy, "logit_diff": scores.logit_diff}
-        rows.append(row)
+        rows.append({"step": step, **_scores(run.recipe, model, tokenizer, prompts)})
     return rows
 
 
+def _scores(
+    recipe: Recipe, model: HookedModel, tokenizer: Tokenizer, prompts: int
+) -> dict[str, Any]:
+    scores = score(recipe, model, tokenizer, prompts, TEST_SEED)
+    del scores["n"]  # stands once for all in ``test``
+    return scores
+
+
+def _baselines(run: _FinishedRun, prompts: int) -> list[dict[str, Any]]:
+    tokenizer = run.recipe.load_tokenizer()
+    corpus = mixed_corpus(run.recipe, tokenizer)
+    d_vocab = tokenizer.get_vocab_size()
+    return [asdict(b) for b in baselines(corpus, prompts, TEST_SEED, d_vocab=d_vocab)]
+
+
+def _control(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The scores of the control, which must be of the same prompts."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise StoreError(f"{folder} is no control: it has no metrics.json. Export it first.")
+    other = json.loads(path.read_text(encoding="utf-8"))
+
+    def prompts(of: dict[str, Any]) -> Any:
+        corpus = of["recipe"]["corpus"]
+        return of["test"], corpus["kind"], corpus["sequence_length"], of["recipe"]["tokenizer"]
+
+    if prompts(other) != prompts(metrics):
+        raise StoreError(
+            f"The control {folder} was scored on other prompts: {prompts(other)}, here "
+            f"{prompts(metrics)}. Export both with the same test prompts, from recipes with one "
+            "tokenizer and sequence length."
+        )
+    return {"name": other["name"]} | {
+        key: other["seeds"][0][key] for key in ("task", "accuracy", "task_loss")
+    }
+
+
+def main() -> None:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(prog="python -m mechbench.training.export")
+    parser.add_argument("runs", nargs="+", type=Path, help="finished runs, the shipped one first")
+    parser.add_argument("folder", type=Path, help="the model folder to write")
+    parser.add_argument("--half", action="store_true", help="store the weights in fp16")
+    parser.add_argument("--test-prompts", type=int, default=TEST_PROMPTS)
+    parser.add_argument("--control", type=Path, help="model folder to compare with in the card")
+    parser.add_argument("--flops-per-token", type=float)
+    parser.add_argument("--cache-bytes-per-token", type=float)
+    given = parser.parse_args()
+    costs = (given.flops_per_token, given.cache_bytes_per_token)
+    if (costs[0] is None) != (costs[1] is None):
+        parser.error("give both --flops-per-token and --cache-bytes-per-token, or neither")
+    export_model(
+        given.runs,
+        given.folder,
+        test_prompts=given.test_prompts,
+        dtype=torch.float16 if given.half else torch.float32,
+        cost=None if costs[0] is None else ModelCost(*costs),
+        control=given.control,
+    )
+
+
 if __name__ == "__main__":
-    *run_folders, destination = map(Path, sys.argv[1:])
-    export_model(run_folders, destination)
+    main()

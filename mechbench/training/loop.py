@@ -4,10 +4,11 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import nn
@@ -16,8 +17,7 @@ from mechbench.errors import NumericsError, StoreError
 from mechbench.models.base import HookedModel
 from mechbench.models.registry import variant
 from mechbench.training import checkpoints
-from mechbench.training.corpus import AcronymCorpus
-from mechbench.training.evaluation import score_letters
+from mechbench.training.corpora import corpus_of, score
 from mechbench.training.model_folder import snapshot_file, snapshot_steps, write_model
 from mechbench.training.recipe import OptimiserRecipe, Recipe
 
@@ -32,8 +32,9 @@ class TrainedRun:
         folder: a model folder (``config.json``, ``model.safetensors``, ``snapshots/``) with the
             run's ``recipe.json``, ``metrics.jsonl`` and last checkpoint.
         model: the trained model.
-        metrics: one mapping per evaluated step: ``step``, ``loss`` (mean of the steps since the
-            one before, nats), ``accuracy`` and ``logit_diff`` per letter, ``seconds`` so far.
+        metrics: one mapping per evaluated step: ``step``, ``loss`` (of that step's batch, nats)
+            and its parts where the architecture has any, the corpus' scores with ``accuracy``
+            per letter or task, ``seconds`` so far.
     """
 
     folder: Path
@@ -52,15 +53,16 @@ def train(
 
     Args:
         on_step: called after every step with the steps done, the steps in all, and a mapping with
-            ``loss``, ``learning_rate`` and, where the step was evaluated, the scores.
+            ``loss``, its parts, ``learning_rate`` and, where the step was evaluated, the scores.
 
     Raises:
         StoreError: ``out`` holds a run already and ``resume`` is false, or holds another recipe's
             run, or cannot be written.
+        TokenizerError: the recipe's tokenizer lacks words of its corpus.
         NumericsError: the loss is not finite.
     """
-    _claim(out, recipe, resume)
     run = _Run(recipe, out)
+    _claim(out, recipe, resume)
     if (out / checkpoints.CHECKPOINT).is_file():
         run.load()
     else:
@@ -85,17 +87,6 @@ def initial_model(recipe: Recipe, tokenizer: Tokenizer) -> HookedModel:
             if _is_matrix(name):
                 parameter *= recipe.initial_scale
     return model
-
-
-def corpus_of(recipe: Recipe, tokenizer: Tokenizer) -> AcronymCorpus:
-    """The training text of a recipe."""
-    return AcronymCorpus(
-        tokenizer,
-        seed=recipe.seed,
-        sequences=recipe.corpus.sequences,
-        sequence_length=recipe.corpus.sequence_length,
-        acronym_share=recipe.corpus.acronym_share,
-    )
 
 
 def learning_rate(recipe: OptimiserRecipe, step: int, steps: int) -> float:
@@ -131,7 +122,8 @@ class _Run:
         rate = learning_rate(self.recipe.optimiser, self.step, self.recipe.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        loss = self.model(batch, return_type="loss")
+        generator = torch.Generator().manual_seed(_loss_seed(self.recipe.seed, self.step))
+        loss, parts = self.model.training_loss(batch, generator)
         if not torch.isfinite(loss):
             raise NumericsError(
                 f"The loss is {loss.item()} at step {self.step}. Lower optimiser.learning_rate "
@@ -142,7 +134,8 @@ class _Run:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimiser.clip_norm)
         self.optimiser.step()
         self.step += 1
-        return {"loss": loss.item(), "learning_rate": rate}
+        logged = {name: value.item() for name, value in parts.items()}
+        return {"loss": loss.item(), **logged, "learning_rate": rate}
 
     def keep(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write what this step calls for; the scores where it is evaluated.
@@ -154,8 +147,8 @@ class _Run:
         kept = step in snapshot_steps(recipe)
         scores: dict[str, Any] = {}
         seconds = time.monotonic() - self.started
-        if kept or step % recipe.evaluation.every == 0:
-            scores = asdict(score_letters(self.model, self.tokenizer, recipe.evaluation.prompts))
+        if kept or last or step % recipe.evaluation.every == 0:
+            scores = score(recipe, self.model, self.tokenizer, recipe.evaluation.prompts)
             line = {"step": step, **metrics, **scores, "seconds": round(seconds, 1)}
             checkpoints.append_metrics(self.out, line)
         if kept:
@@ -200,6 +193,11 @@ def _optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.AdamW:
         betas=(recipe.beta_1, recipe.beta_2),
         fused=True,
     )
+
+
+def _loss_seed(seed: int, step: int) -> int:
+    """Of the draws that a model makes in a step: of both numbers, so that runs can be resumed."""
+    return int(np.random.SeedSequence([seed, step, 2]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _is_matrix(parameter_name: str) -> bool:

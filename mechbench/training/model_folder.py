@@ -8,6 +8,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from mechbench.models.base import HookedModel
 from mechbench.training import checkpoints
 from mechbench.training.recipe import Recipe
@@ -17,8 +19,8 @@ WEIGHTS = "model.safetensors"
 
 
 def snapshot_steps(recipe: Recipe) -> list[int]:
-    """The steps whose weights a run keeps: those of the recipe, and the last."""
-    return sorted({*recipe.snapshots, recipe.steps})
+    """The steps whose weights a run keeps: those of the recipe, and then the last."""
+    return sorted({*recipe.snapshots, recipe.steps}) if recipe.snapshots else []
 
 
 def snapshot_file(step: int) -> str:
@@ -26,15 +28,21 @@ def snapshot_file(step: int) -> str:
     return f"snapshots/step-{step:06d}.safetensors"
 
 
-def write_model(folder: Path, recipe: Recipe, model: HookedModel) -> None:
-    """Write ``model.safetensors`` and ``config.json``; the snapshots are there already."""
+def write_model(
+    folder: Path, recipe: Recipe, model: HookedModel, dtype: torch.dtype | None = None
+) -> None:
+    """Write ``model.safetensors`` and ``config.json``; the snapshots are there already.
+
+    Args:
+        dtype: of the stored weights; the model's own by default.
+    """
     config = asdict(model.config)  # pyright: ignore
     parameters = sum(p.numel() for p in model.parameters())
     content = {
         "format": FORMAT,
         "variant": recipe.model["variant"],
         "summary": (
-            f"{recipe.model['variant']}, {config['n_layers']} layers of {config['n_heads']} heads, "
+            f"{recipe.model['variant']}, {model.cfg.n_layers} layers of {model.cfg.n_heads} heads, "
             f"{parameters / 1e6:.2f} M parameters, recipe {recipe.name}"
         ),
         "config": config,
@@ -43,5 +51,5 @@ def write_model(folder: Path, recipe: Recipe, model: HookedModel) -> None:
             {"step": step, "file": snapshot_file(step)} for step in snapshot_steps(recipe)
         ],
     }
-    checkpoints.save_weights(folder / WEIGHTS, model.state_dict())
+    checkpoints.save_weights(folder / WEIGHTS, model.state_dict(), dtype)
     checkpoints.write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")

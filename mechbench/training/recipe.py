@@ -1,29 +1,70 @@
 """Training recipes: what is trained, on what, for how long. YAML under ``data/recipes/``."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from tokenizers import Tokenizer
 
 from mechbench.errors import SpecError, did_you_mean
 from mechbench.models.registry import variant
 from mechbench.resources import bundled
+from mechbench.training.mixed.corpus import SHARES
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CorpusRecipe(_Section):
-    """The training text; ``kind`` names the generator."""
+class AcronymCorpusRecipe(_Section):
+    """The training text of the acronym models."""
 
     kind: Literal["acronyms"] = "acronyms"
     sequences: int = Field(128, ge=1, description="sequences of one step")
     sequence_length: int = Field(48, ge=16, description="tokens of a sequence, BOS included")
     acronym_share: float = Field(0.6, ge=0, le=1, description="share of segments")
+
+
+class MixedCorpusRecipe(_Section):
+    """The common corpus; ``shares`` are of segments, by task, and sum to 1."""
+
+    kind: Literal["mixed"]
+    sequences: int = Field(32, ge=1, description="sequences of one step")
+    sequence_length: int = Field(128, ge=64, description="tokens of a sequence, BOS included")
+    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=lambda: dict(SHARES))
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        for name in self.shares:
+            if name not in SHARES:
+                raise ValueError(f"shares.{name} is not a task. {did_you_mean(name, SHARES)}")
+        total = sum(self.shares.values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares sum to {total:g}, and must sum to 1")
+        return self
+
+
+def _kind(corpus: Any) -> str:
+    """The kind of a corpus; a mapping that names none means ``acronyms``."""
+    given = corpus.get("kind", "acronyms") if isinstance(corpus, dict) else corpus.kind
+    return str(given)
+
+
+CorpusRecipe = Annotated[
+    Annotated[AcronymCorpusRecipe, Tag("acronyms")] | Annotated[MixedCorpusRecipe, Tag("mixed")],
+    Discriminator(_kind),
+]
+_CORPORA = {"acronyms": AcronymCorpusRecipe, "mixed": MixedCorpusRecipe}
 
 
 class OptimiserRecipe(_Section):
@@ -39,7 +80,7 @@ class OptimiserRecipe(_Section):
 
 
 class EvaluationRecipe(_Section):
-    """Prompts in the exact frame, from held-out words, every ``every`` steps."""
+    """Held-out prompts, of each task where the corpus has several, every ``every`` steps."""
 
     every: int = Field(50, ge=1)
     prompts: int = Field(512, ge=1)
@@ -128,13 +169,17 @@ def _find(source: str | Path) -> Path:
 
 def _problem(error: Any) -> str:
     location = [str(part) for part in error["loc"]]
-    where = ".".join(location)
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']} (given: {error['input']!r})"
     section: Any = Recipe
-    for part in location[:-1]:
-        section = section.model_fields[part].annotation
-    return f"{where} is not a key. {did_you_mean(location[-1], section.model_fields)}"
+    if location[0] == "corpus" and len(location) > 1:
+        section = _CORPORA[location.pop(1)]  # pydantic names the kind here
+    elif len(location) > 1:
+        section = Recipe.model_fields[location[0]].annotation
+    where = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a key. {did_you_mean(location[-1], section.model_fields)}"
+    if error["type"] == "union_tag_invalid":
+        return f"{where}.kind: none is called {_kind(error['input'])!r}. Use one of {[*_CORPORA]}."
+    return f"{where}: {error['msg']} (given: {error['input']!r})"
 
 
 def _problems_across_sections(recipe: Recipe) -> list[str]:
@@ -142,11 +187,16 @@ def _problems_across_sections(recipe: Recipe) -> list[str]:
     problems = []
     if "variant" not in recipe.model:
         return ["model.variant is missing: name an architecture, such as 'gpt2'."]
-    allowed = {f.name for f in fields(variant(recipe.model["variant"]).config)} - {"d_vocab"}
+    known = {f.name: f for f in fields(variant(recipe.model["variant"]).config)}
+    allowed = known.keys() - {"d_vocab"}
     for key in recipe.model:
         if key not in allowed | {"variant"}:
             problems.append(f"model.{key} is not a key. {did_you_mean(key, allowed)}")
-    required = {"n_layers", "n_heads", "d_model", "d_mlp", "n_ctx"} & allowed
+    required = {
+        name
+        for name in allowed
+        if known[name].default is MISSING and known[name].default_factory is MISSING
+    }
     for key in sorted(required - recipe.model.keys()):
         problems.append(f"model.{key} is missing.")
     context = recipe.model.get("n_ctx", 0)

@@ -54,10 +54,10 @@ def train_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def save_tokenizer(folder: Path) -> None:
+def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Write the files that ``PreTrainedTokenizerFast.from_pretrained(folder)`` reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    train_tokenizer().save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,
@@ -65,6 +65,11 @@ def save_tokenizer(folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Write the tokenizer of the acronym models."""
+    write_tokenizer(train_tokenizer(), folder)
 
 
 if __name__ == "__main__":

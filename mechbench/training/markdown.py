@@ -1,0 +1,18 @@
+"""What the model cards share."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def architecture(model: dict[str, Any], parameters: int) -> str:
+    """A sentence on a recipe's model: its variant and whatever else the recipe says of it."""
+    named = {"n_layers": "layers", "n_heads": "heads", "d_model": "width", "n_ctx": "context"}
+    said = [f"{model[key]} {word}" for key, word in named.items() if key in model]
+    return f"Architecture: {model['variant']}, {', '.join(said)}, {parameters:,} parameters."

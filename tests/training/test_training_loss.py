@@ -1,0 +1,64 @@
+"""An architecture's own training loss: logged in parts, and resumable although it draws."""
+
+import pytest
+import torch
+
+from mechbench.models.variants.gpt2 import GPT2
+from mechbench.training.corpora import corpus_of
+from mechbench.training.loop import initial_model, train
+from tests.training.test_loop import interrupt_at, same_weights, without_seconds
+
+
+def noisy_loss(self, tokens, generator):
+    """Random tokens are left out, one layer is skipped in the first step, a penalty is added."""
+    logits = self(tokens)
+    kept = torch.rand(tokens[:, 1:].shape, generator=generator) < 0.5
+    each = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    )
+    next_token, penalty = each[kept.flatten()].mean(), 0.01 * self.W_pos.square().sum()
+    return next_token + penalty, {"next_token": next_token.detach(), "penalty": penalty.detach()}
+
+
+def partial_loss(self, tokens, generator):
+    """Trains the embedding alone, so most parameters never have a gradient."""
+    return self.embed.W_E[tokens].square().mean(), {}
+
+
+def test_the_default_is_the_next_token_loss(tiny_recipe):
+    tokenizer = tiny_recipe.load_tokenizer()
+    model = initial_model(tiny_recipe, tokenizer)
+    ids = torch.from_numpy(corpus_of(tiny_recipe, tokenizer).batch(0))
+    loss, parts = model.training_loss(ids, torch.Generator())
+    log_probs = model(ids).double().log_softmax(-1)[:, :-1]
+    assert loss.item() == pytest.approx(-log_probs.gather(2, ids[:, 1:, None]).mean().item())
+    assert parts == {}
+
+
+def test_parts_are_logged(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(GPT2, "training_loss", noisy_loss)
+    run = train(tiny_recipe, tmp_path)
+    for line in run.metrics[1:]:
+        assert line["loss"] == pytest.approx(line["next_token"] + line["penalty"])
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("loss", [noisy_loss, partial_loss])
+def test_interrupted_and_resumed_is_bit_identical(tiny_recipe, tmp_path, monkeypatch, loss, step):
+    monkeypatch.setattr(GPT2, "training_loss", loss)
+    whole = train(tiny_recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe, tmp_path / "parts", on_step=interrupt_at(step))
+    resumed = train(tiny_recipe, tmp_path / "parts", resume=True)
+    assert same_weights(whole.model.state_dict(), resumed.model.state_dict())
+    assert without_seconds(whole.metrics) == without_seconds(resumed.metrics)
+
+
+def test_the_seed_decides_the_draws(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(GPT2, "training_loss", noisy_loss)
+    losses = [[], []]
+    for seen in losses:
+        train(
+            tiny_recipe, tmp_path / str(len(losses[0])), on_step=lambda *a, s=seen: s.append(a[2])
+        )
+    assert [m["loss"] for m in losses[0]] == [m["loss"] for m in losses[1]]
