@@ -1,12 +1,12 @@
 """The edges that ACDC has decided on, kept in a file so that an interrupted search goes on."""
 
-import hashlib
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 
+from mechbench.discovery.kept_prompts import work_key
 from mechbench.errors import StoreError
 from mechbench.graphs.topology import Graph
 from mechbench.tasks.metrics import Metric
@@ -44,7 +44,7 @@ class Decided:
         self.n_tests = 0
         self._saved_at = time.monotonic()
         if path is not None:
-            self._key = _key(model, pairs, metric, rule)
+            self._key = work_key(model, pairs, metric, rule)
             if path.exists():
                 self._restore(path)
 
@@ -112,12 +112,3 @@ class Decided:
                 "metric or threshold. Give another path, or delete it to start anew."
             )
         self.done, self.mask, self.changes, self.n_tests = done, mask, changes, n_tests
-
-
-def _key(model, pairs: PromptPairs, metric: Metric, rule: tuple[float, bool]) -> str:
-    digest = hashlib.sha256(f"{model.cfg.model_name} {metric.name} {rule}".encode())
-    for tokens in (pairs.clean, pairs.corrupt, metric.positions, pairs.answers):
-        digest.update(tokens.cpu().numpy().tobytes())
-    probe = model.W_E.detach().double()
-    digest.update(f"{probe.sum().item()!r} {probe.abs().sum().item()!r}".encode())
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mechbench.errors import StoreError
+from mechbench.models.fingerprint import weight_fingerprint
 from mechbench.results.files import make_folder
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
@@ -73,11 +74,8 @@ class KeptPrompts:
 
 def work_key(model, pairs: PromptPairs, metric: Metric, *options: object) -> str:
     """What tells one piece of work from another; ``options`` by their ``repr``."""
-    told = (model.cfg.model_name, model.source.processing, metric.name, *options)
+    told = (weight_fingerprint(model), metric.name, *options)
     digest = hashlib.sha256(repr(told).encode())
     for tokens in (pairs.clean, pairs.corrupt, pairs.answers, metric.positions):
         digest.update(tokens.cpu().numpy().tobytes())
-    for weight in (model.W_E, model.W_U):
-        probe = weight.detach().double()
-        digest.update(f"{probe.sum().item()!r} {probe.abs().sum().item()!r}".encode())
     return digest.hexdigest()

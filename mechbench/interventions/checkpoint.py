@@ -14,6 +14,7 @@ from mechbench.errors import StoreError
 from mechbench.interventions.patches import Cell
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sources import Function, Source, Value
+from mechbench.models.fingerprint import weight_fingerprint
 from mechbench.tasks.metrics import Metric
 
 _SECONDS_BETWEEN_SAVES = 5.0
@@ -87,11 +88,10 @@ def _told(source: Source) -> str:
 
 
 def _key(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -> str:
-    digest = hashlib.sha256(f"{model.cfg.model_name} {runs.base} {metric.name}".encode())
+    told = f"{weight_fingerprint(model)} {runs.base} {metric.name}"
+    digest = hashlib.sha256(told.encode())
     for tokens in (runs.pairs.clean, runs.pairs.corrupt, metric.positions):
         digest.update(tokens.cpu().numpy().tobytes())
-    probe = model.W_E.detach().double()
-    digest.update(f"{probe.sum().item()!r} {probe.abs().sum().item()!r}".encode())
     for cell in cells:
         for patch in cell:
             digest.update(f"{patch.site!r} {_told(patch.source)}".encode())
