@@ -38,7 +38,7 @@ def logit_lens_figure(result: LogitLens, *, prompt: int = 0) -> FigureSpec:
             _positions(result),
             _tokens(result, prompt),
         ),
-        columns=2,
+        columns=1,
         shared_colour=False,
         provenance=provenance_of(result),
     )

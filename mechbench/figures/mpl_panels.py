@@ -159,7 +159,11 @@ def draw_histogram(ax: Axes, panel: Histogram) -> Entries:
 
 
 def draw_table(ax: Axes, panel: Table, widths_pt: list[float], preset: Preset) -> None:
-    """Text between three rules; ``widths_pt`` are the columns' widths, which sum to the axes'."""
+    """Text between three rules; ``widths_pt`` are the columns' widths, which sum to the axes'.
+
+    What was drawn before is replaced. The text makes no room for itself: it is cut to fit.
+    """
+    ax.clear()
     total, n_lines = sum(widths_pt), len(panel.rows) + 1
     ax.set(xlim=(0, total), ylim=(n_lines, 0))
     ax.axis("off")
@@ -175,6 +179,7 @@ def draw_table(ax: Axes, panel: Table, widths_pt: list[float], preset: Preset) -
                 ha="right" if right[col] else "left",
                 va="center_baseline",
                 fontsize=preset.tick_pt,
+                in_layout=False,
             )
             left += widths_pt[col]
     for y, weight in ((0, 0.9), (1, 0.5), (n_lines, 0.9)):

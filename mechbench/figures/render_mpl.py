@@ -190,6 +190,9 @@ class _Drawing:
             elif not isinstance(panel, Table):
                 labels = ax.yaxis.get_tightbbox()
                 left = max(box.x0 - labels.x0, 0.0) * scale if labels else 0.0
+            if isinstance(panel, Table) and not first:  # its axes may be narrower than foreseen
+                widths = draw.table_widths(panel, width, self.preset)
+                draw.draw_table(ax, panel, widths, self.preset)
             legend_pt = self._add_legend(i, width, left)
             title = wrapped(panel.title, width, self.preset.label_pt)
             ax.set_title(title, fontsize=self.preset.label_pt, pad=3.0 + legend_pt)
