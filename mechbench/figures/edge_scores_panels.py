@@ -3,12 +3,12 @@
 import numpy as np
 import xarray as xr
 
-from mechbench.figures.spec import Bars, Histogram, Series
+from mechbench.figures.spec import Bars, Histogram, Reference, Series
 
 _N_BINS = 40
 
 
-def spread(scores: np.ndarray, title: str) -> Histogram:
+def spread(scores: np.ndarray, title: str, references: tuple[Reference, ...] = ()) -> Histogram:
     """How many edges have scores of which size; zeros are left out."""
     sizes = np.log10(np.abs(scores[scores != 0]))
     low, high = (sizes.min(), sizes.max()) if sizes.size else (0.0, 1.0)
@@ -20,6 +20,7 @@ def spread(scores: np.ndarray, title: str) -> Histogram:
             Series(label=label, values=np.histogram(np.log10(np.abs(part)), edges)[0])
             for label, part in parts
         ),
+        references=references,
         title=title,
         x_title="log₁₀ |score|",
         y_title="edges",
