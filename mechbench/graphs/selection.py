@@ -49,7 +49,7 @@ def select(
             the logits, each joined to what is there; ``"threshold"``, all at or above
             ``threshold``.
         rank: by the score itself, so that edges which oppose the metric come last, or by its
-            absolute value. MIB's CPR is of signed, its CMD of absolute ranking.
+            absolute value. MIB's CPR seems to be of signed, its CMD of absolute ranking.
         prune: leave out edges that do not lie on a path from the input to the logits. The number
             that remains is then smaller than ``n``.
 

@@ -32,8 +32,9 @@ class CircuitCurve(Result):
     scores, with ``random_n_edges`` (draw size) edges.
 
     ``areas`` (estimate ranking area): "CPR" is the area under faithfulness over the share of edges,
-    "CMD" that under |1 - faithfulness|, on the linear axis as MIB has them. MIB reports CPR of
-    circuits ranked by signed and CMD by absolute score; ``mib`` holds these two (estimate area).
+    "CMD" that under |1 - faithfulness|, on the linear axis as MIB has them. As far as its
+    public threads tell, not confirmed, MIB reports CPR of circuits ranked by signed and CMD by
+    absolute score; ``mib`` holds these two (estimate area).
     The variants "log axis" are over the logarithm of the share, divided by its length.
     ``random_areas`` is (draw area).
 
