@@ -21,6 +21,7 @@ from mechbench.models.components.embedding import (
     TokenEmbedding,
     Unembedding,
 )
+from mechbench.models.components.head_inputs import HeadInputs
 from mechbench.models.components.mlp import MLP
 from mechbench.models.components.norm import LayerNorm, LayerNormPre
 from mechbench.models.config_keys import ConfigKeys
@@ -61,14 +62,13 @@ class GPT2Config:
         return self.d_model // self.n_heads
 
 
-class GPT2Block(nn.Module):
+class GPT2Block(HeadInputs):
     """``x + attn(ln1(x))``, then ``x + mlp(ln2(x))``."""
 
     hook_out_is_single_residual_stream = True  # read by TransformerLens' logit lens
 
     def __init__(self, cfg: GPT2Config):
         super().__init__()
-        self.n_heads = cfg.n_heads
         self.ln1, self.ln2 = _norm(cfg), _norm(cfg)
         self.attn = Attention(cfg.d_model, cfg.n_heads, cfg.n_heads, cfg.d_head)
         self.mlp = MLP(cfg.d_model, cfg.d_mlp, partial(nn.functional.gelu, approximate="tanh"))
@@ -94,7 +94,7 @@ class GPT2Block(nn.Module):
         queries: Int[Tensor, "batch query"] | None = None,
     ) -> Float[Tensor, "batch query d_model"]:
         resid_pre = self.hook_resid_pre(resid_pre)
-        x_q, x_k, x_v = self._attention_inputs(resid_pre)
+        x_q, x_k, x_v = self.head_inputs(resid_pre)
         if queries is not None:
             x_q = x_q[_rows(queries), queries]
             resid_pre = resid_pre[_rows(queries), queries]
@@ -107,18 +107,6 @@ class GPT2Block(nn.Module):
         # A copy, because a hook may write in place and resid_mid is also the skip connection.
         mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.use_hook_mlp_in else resid_mid
         return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(self.ln2(mlp_in))))
-
-    def _attention_inputs(self, resid_pre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.use_split_qkv_input:
-            points = (self.attn.hook_q_input, self.attn.hook_k_input, self.attn.hook_v_input)
-            x_q, x_k, x_v = (self.ln1(point(self._per_head(resid_pre))) for point in points)
-            return x_q, x_k, x_v
-        x = self.hook_attn_in(self._per_head(resid_pre)) if self.use_attn_in else resid_pre
-        x = self.ln1(x)
-        return x, x, x
-
-    def _per_head(self, resid: Tensor) -> Tensor:
-        return resid[:, :, None].repeat(1, 1, self.n_heads, 1)
 
 
 class GPT2(HookedModel):

@@ -17,6 +17,7 @@ from mechbench.errors import SpecError
 from mechbench.models.base import HookedModel
 from mechbench.models.components.attention import Attention
 from mechbench.models.components.embedding import PositionEmbedding, TokenEmbedding, Unembedding
+from mechbench.models.components.head_inputs import HeadInputs
 from mechbench.models.components.mlp import MLP
 from mechbench.models.components.norm import NoNorm
 from mechbench.models.contract import Capabilities, HookConfig
@@ -66,14 +67,13 @@ class PlainConfig:
             raise SpecError(f"act = {self.act!r} is not known: use {', '.join(ACTIVATIONS)}.")
 
 
-class PlainBlock(nn.Module):
+class PlainBlock(HeadInputs):
     """``x + attn(x)``, then ``x + mlp(x)`` where there is an MLP."""
 
     hook_out_is_single_residual_stream = True  # read by TransformerLens' logit lens
 
     def __init__(self, cfg: PlainConfig):
         super().__init__()
-        self.n_heads = cfg.n_heads
         self.ln1 = NoNorm()
         self.attn = Attention(cfg.d_model, cfg.n_heads, cfg.n_heads, cfg.d_head, causal=cfg.causal)
         self.mlp = None
@@ -102,7 +102,7 @@ class PlainBlock(nn.Module):
         queries: Int[Tensor, "batch query"] | None = None,
     ) -> Float[Tensor, "batch query d_model"]:
         resid_pre = self.hook_resid_pre(resid_pre)
-        x_q, x_k, x_v = self._attention_inputs(resid_pre)
+        x_q, x_k, x_v = self.head_inputs(resid_pre)
         if queries is not None:
             rows = torch.arange(len(queries), device=queries.device)[:, None]
             x_q, resid_pre = x_q[rows, queries], resid_pre[rows, queries]
@@ -117,20 +117,6 @@ class PlainBlock(nn.Module):
         # A copy, because a hook may write in place and resid_mid is also the skip connection.
         mlp_in = self.hook_mlp_in(resid_mid.clone()) if self.use_hook_mlp_in else resid_mid
         return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(self.ln2(mlp_in))))
-
-    def _attention_inputs(self, resid_pre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        per_head = resid_pre[:, :, None]
-        if self.use_split_qkv_input:
-            points = (self.attn.hook_q_input, self.attn.hook_k_input, self.attn.hook_v_input)
-            x_q, x_k, x_v = (
-                self.ln1(point(per_head.repeat(1, 1, self.n_heads, 1))) for point in points
-            )
-            return x_q, x_k, x_v
-        if self.use_attn_in:
-            x = self.ln1(self.hook_attn_in(per_head.repeat(1, 1, self.n_heads, 1)))
-        else:
-            x = self.ln1(resid_pre)
-        return x, x, x
 
 
 class Plain(HookedModel):
