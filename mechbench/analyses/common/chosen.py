@@ -29,13 +29,8 @@ def check_model(facts: Mapping[str, Any], model) -> None:
     Circuit(edges=(), model=facts, task={}).check(model_facts(model))
 
 
-def task_facts(task) -> dict[str, Any]:
-    """What a circuit says of the prompts that chose it."""
-    return {"name": task.name, "seed": _seed(task), "n_prompts": len(task.clean)}
-
-
 def facts_of_scores(scores: EdgeScores) -> dict[str, Any]:
-    """The same, of the prompts that were scored."""
+    """What a circuit says of the prompts that chose it, here those that were scored."""
     p = scores.provenance
     return {"name": p.task, "seed": p.task_seed, "n_prompts": p.n_prompts}
 
