@@ -1,8 +1,6 @@
 """Finished cells of an interrupted call, kept in one file."""
 
 import hashlib
-import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,23 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechbench.errors import StoreError
+from mechbench.interventions.kept_file import KeptFile
 from mechbench.interventions.patches import Cell
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sources import Function, Source, Value
 from mechbench.models.fingerprint import weight_fingerprint
 from mechbench.tasks.metrics import Metric
 
-_SECONDS_BETWEEN_SAVES = 5.0
-
 
 class Checkpoint:
     """Saves and restores values by cell; refuses the file of other work."""
 
     def __init__(self, path: Path, model, runs: Runs, cells: Sequence[Cell], metric: Metric):
-        self.path = path
-        self.key = _key(model, runs, cells, metric)
-        self._saved_at = time.monotonic()
+        key = _key(model, runs, cells, metric)
+        self._file = KeptFile(path, key, "metric or set of patches")
 
     def restore(self, values: Tensor) -> set[int]:
         """Fill in what the file holds; returns the finished cells.
@@ -34,26 +29,16 @@ class Checkpoint:
         Raises:
             StoreError: the file cannot be read, or was written by other work.
         """
-        if not self.path.exists():
+        found = self._file.read("done", "values")
+        if found is None:
             return set()
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                key, done, kept = str(file["key"]), file["done"], file["values"]
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(
-                f"Checkpoint {self.path.name} cannot be read ({error}). Delete it to begin anew."
-            ) from error
-        if key != self.key:
-            raise StoreError(
-                f"The checkpoint {self.path.name} was written by other work: another model, task, "
-                "metric or set of patches. Give another path, or delete it to start anew."
-            )
+        done, kept = found
         values[torch.as_tensor(done)] = torch.as_tensor(kept).to(values)
         return set(done.tolist())
 
     def save_sometimes(self, values: Tensor, done: set[int]) -> None:
         """Save if the last time is a few seconds ago."""
-        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES:
+        if self._file.due:
             self.save(values, done)
 
     def save(self, values: Tensor, done: set[int]) -> None:
@@ -62,20 +47,9 @@ class Checkpoint:
         Raises:
             StoreError: the file cannot be written; an earlier one stays as it was.
         """
-        self._saved_at = time.monotonic()
         order = sorted(done)
-        partial = self.path.with_suffix(".partial.npz")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
-                kept = values[order].double().cpu().numpy()
-                np.savez(file, key=self.key, done=np.array(order, dtype=np.int64), values=kept)
-            os.replace(partial, self.path)
-        except OSError as error:
-            raise StoreError(
-                f"The checkpoint {self.path} cannot be written ({error.strerror}). Free some space "
-                "or choose another folder with --out; finished results are kept."
-            ) from error
+        kept = values[order].double().cpu().numpy()
+        self._file.write(done=np.array(order, dtype=np.int64), values=kept)
 
 
 def _told(source: Source) -> str:

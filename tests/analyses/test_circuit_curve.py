@@ -7,13 +7,13 @@ import pytest
 from scipy.integrate import trapezoid
 
 from mechbench.analyses.circuit_curve import circuit_curve
-from mechbench.analyses.common import edge_sets
 from mechbench.analyses.edge_attribution import edge_attribution
 from mechbench.discovery.circuit_forward import CircuitForward
 from mechbench.errors import CircuitError, StoreError, TaskError
 from mechbench.graphs.selection import select
 from mechbench.graphs.sizes import MIB_SIZES, edges_at
 from mechbench.graphs.wiring import wire
+from mechbench.interventions import kept_file
 from mechbench.interventions.sources import FromRun, Mean, Resample, Zero
 from mechbench.results.statistics import bootstrap_means, interval
 from mechbench.tasks.induction import induction
@@ -177,7 +177,7 @@ def test_an_interrupted_curve_goes_on(model, task, scores, calls, tmp_path, monk
     options = {"scores": scores, "sizes": SIZES, "n_random": 3}
     plain = circuit_curve(model, task, **options)
     n_all = len(calls)
-    monkeypatch.setattr(edge_sets, "_SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(kept_file, "_SECONDS_BETWEEN_SAVES", -1.0)
 
     def stop(done, total):
         if done == 10:

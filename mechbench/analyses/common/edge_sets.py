@@ -1,9 +1,7 @@
 """The metric with only some edges intact, for many sets of edges, resumable."""
 
 import hashlib
-import time
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -14,17 +12,16 @@ from torch import Tensor
 from mechbench.analyses.common.steps import Steps
 from mechbench.discovery.circuit_forward import CircuitForward
 from mechbench.discovery.kept_prompts import work_key
-from mechbench.errors import StoreError, TaskError, did_you_mean
+from mechbench.errors import TaskError, did_you_mean
 from mechbench.graphs.topology import Graph
 from mechbench.graphs.wiring import wire
+from mechbench.interventions.kept_file import KeptFile
 from mechbench.interventions.sources import FromRun, Mean, Resample, Source, Zero
-from mechbench.results.files import write_atomically
 from mechbench.tasks.metrics import Metric
 from mechbench.tasks.pairs import PromptPairs
 
 Ablation = Literal["patching", "zero", "mean", "resample"]
 ABLATIONS = ("patching", "zero", "mean", "resample")
-_SECONDS_BETWEEN_SAVES = 5.0
 _NO_SCALE = 1e-6  # a gap below this share of the metric is rounding
 
 
@@ -80,7 +77,11 @@ class EdgeSets:
         self.full, self.nothing = self._forward.clean, self._forward.ablated
         self._check_scale(metric, ablation)
         key = work_key(model, pairs, metric, source)
-        self._kept = _Kept(None if folder is None else folder / f"edges-{ablation}.npz", key)
+        self._kept = _Kept(
+            None
+            if folder is None
+            else KeptFile(folder / f"edges-{ablation}.npz", key, "metric or ablation")
+        )
 
     def values(self, masks: Sequence[np.ndarray]) -> Tensor:
         """The metric with only the edges of each mask intact, ``[set prompt answer]``."""
@@ -126,40 +127,25 @@ def check_pairs(pairs: PromptPairs, n_positions: int | None) -> None:
 class _Kept:
     """Values by set of edges, in one file."""
 
-    def __init__(self, path: Path | None, key: str):
-        self._path, self._key, self._saved_at = path, key, time.monotonic()
-        self.values: dict[str, Tensor] = {}
+    def __init__(self, file: KeptFile | None):
+        self._file = file
         self._unsaved = False
-        if path is not None and path.exists():
-            self._restore(path)
+        found = None if file is None else file.read("names", "values")
+        names, values = (
+            ([], []) if found is None else (found[0].tolist(), torch.from_numpy(found[1]))
+        )
+        self.values: dict[str, Tensor] = dict(zip(names, values, strict=True))
 
     def add(self, name: str, value: Tensor) -> None:
         self.values[name] = value
         self._unsaved = True
-        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES:
+        if self._file is not None and self._file.due:
             self.save()
 
     def save(self) -> None:
         """Raises StoreError where the file cannot be written."""
-        if self._path is None or not self._unsaved:
+        if self._file is None or not self._unsaved:
             return
-        buffer = BytesIO()
         values = torch.stack(list(self.values.values())).numpy()
-        np.savez(buffer, key=self._key, names=np.array(list(self.values)), values=values)
-        write_atomically(self._path, buffer.getvalue())
-        self._saved_at, self._unsaved = time.monotonic(), False
-
-    def _restore(self, path: Path) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                key, names, values = str(file["key"]), file["names"].tolist(), file["values"]
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(
-                f"Checkpoint {path.name} cannot be read ({error}). Delete it to begin anew."
-            ) from error
-        if key != self._key:
-            raise StoreError(
-                f"The checkpoint {path.name} was written by other work: another model, task, "
-                "metric or ablation. Give another folder, or delete it to start anew."
-            )
-        self.values = dict(zip(names, torch.from_numpy(values), strict=True))
+        self._file.write(names=np.array(list(self.values)), values=values)
+        self._unsaved = False
