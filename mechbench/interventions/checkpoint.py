@@ -12,15 +12,14 @@ from mechbench.interventions.kept_file import KeptFile
 from mechbench.interventions.patches import Cell
 from mechbench.interventions.runs import Runs
 from mechbench.interventions.sources import Function, Source, Value
-from mechbench.models.fingerprint import weight_fingerprint
 from mechbench.tasks.metrics import Metric
 
 
 class Checkpoint:
     """Saves and restores values by cell; refuses the file of other work."""
 
-    def __init__(self, path: Path, model, runs: Runs, cells: Sequence[Cell], metric: Metric):
-        key = _key(model, runs, cells, metric)
+    def __init__(self, path: Path, runs: Runs, cells: Sequence[Cell], metric: Metric):
+        key = _key(runs, cells, metric)
         self._file = KeptFile(path, key, "metric or set of patches")
 
     def restore(self, values: Tensor) -> set[int]:
@@ -61,9 +60,8 @@ def _told(source: Source) -> str:
     return repr(source)
 
 
-def _key(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -> str:
-    told = f"{weight_fingerprint(model)} {runs.base} {metric.name}"
-    digest = hashlib.sha256(told.encode())
+def _key(runs: Runs, cells: Sequence[Cell], metric: Metric) -> str:
+    digest = hashlib.sha256(f"{runs.weights} {runs.base} {metric.name}".encode())
     for tokens in (runs.pairs.clean, runs.pairs.corrupt, metric.positions):
         digest.update(tokens.cpu().numpy().tobytes())
     for cell in cells:

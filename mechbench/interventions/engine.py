@@ -88,7 +88,7 @@ def run_patches(
     base = executor.base
     work = _Work(model, executor, jobs, base.expand(len(cells), -1, -1).clone(), progress)
     if checkpoint is not None:
-        work.resume(Checkpoint(checkpoint, model, runs, cells, metric))
+        work.resume(Checkpoint(checkpoint, runs, cells, metric))
     work.run(budget_bytes or _free_bytes(model) // 4)
     return PatchedMetric(work.values.cpu(), base.cpu(), work.receipt(runs))
 

@@ -1,11 +1,13 @@
 """The clean and the corrupted run of a task, cached at the hook points that somebody asked for."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mechbench.errors import TaskError
+from mechbench.models.fingerprint import weight_fingerprint
 from mechbench.models.hooks import matching_names
 from mechbench.tasks.pairs import PromptPairs
 
@@ -24,6 +26,11 @@ class Runs:
         self.pairs = pairs.to(model.cfg.device)
         self.base = "clean" if direction == "noise" else "corrupt"
         self._caches: dict[str, dict[str, Tensor]] = {"clean": {}, "corrupt": {}}
+
+    @cached_property
+    def weights(self) -> str:
+        """The fingerprint of the model's weights, taken once, as the activations are."""
+        return weight_fingerprint(self.model)
 
     def __getitem__(self, run: str) -> Mapping[str, Tensor]:
         return self._caches[run]
