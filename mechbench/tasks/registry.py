@@ -14,6 +14,7 @@ from mechbench.tasks.docstring import docstring
 from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
+from mechbench.tasks.multiple_choice import multiple_choice
 from mechbench.tasks.pairs_file import pairs
 from mechbench.tasks.planted import PLANTED_TASKS
 from mechbench.tasks.prompts import load_prompts
@@ -33,6 +34,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "ioi": ioi,
     "greater_than": greater_than,
     "docstring": docstring,
+    "multiple_choice": multiple_choice,
     "pairs": pairs,
     **PLANTED_TASKS,
 }
