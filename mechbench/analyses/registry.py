@@ -52,4 +52,7 @@ ANALYSES = {
     "retention_decay": "mechbench.analyses.retention_decay",
     "shared_memory": "mechbench.analyses.shared_memory",
     "anchored_bias": "mechbench.analyses.anchored_bias",
+    "choice_lens": "mechbench.analyses.choice_lens",
+    "value_vectors": "mechbench.analyses.value_vectors",
+    "choice_heads": "mechbench.analyses.choice_heads",
 }
