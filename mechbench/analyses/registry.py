@@ -55,4 +55,6 @@ ANALYSES = {
     "choice_lens": "mechbench.analyses.choice_lens",
     "value_vectors": "mechbench.analyses.value_vectors",
     "choice_heads": "mechbench.analyses.choice_heads",
+    "value_vector_update": "mechbench.analyses.value_vector_update",
+    "attention_recalibration": "mechbench.analyses.attention_recalibration",
 }

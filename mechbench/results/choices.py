@@ -13,3 +13,13 @@ ANCHORED, ACCURACY = "anchored", "accuracy"
 READING, LENS, DIRECT = "reading", "lens", "direct"
 READINGS = (LENS, DIRECT)
 """Read as if a part were the whole final stream, or as its share of the run's own logits."""
+
+EDIT, NO_EDIT = "edit", "no edit"
+RIGHT_LABEL, NOTHING_ADDED = "right label", "nothing added (λ2 = 0)"
+OTHERS_MEAN, RANDOM_NEURON = "mean of later labels", "right label, random neurons"
+ANSWERED_FIRST = "answered first label"
+
+
+def always(label: str) -> str:
+    """The name of the edit that adds one label for all prompts."""
+    return f"always {label}"

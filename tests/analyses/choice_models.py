@@ -60,7 +60,7 @@ def choice_model(seed: int = 1, n_layers: int = 3) -> GPT2:
 
 SHOUTER = (2, 7)  # layer and neuron whose value vector says the first label
 ASKER, POINTER = (0, 0), (1, 2)  # heads: sees the word "colour"; reads the label A
-_COLOUR, _A_IN, _SIGNAL, _A_OUT, _B_OUT, _ONE = range(6)  # reserved dimensions of the stream
+_COLOUR, _A_IN, _SIGNAL, _ONE, *_OUT = range(8)  # reserved dimensions of the stream
 
 
 @torch.no_grad()
@@ -79,14 +79,15 @@ def planted_model(loudness: float = 4.0) -> GPT2:
     for norm in (model.ln_final, *(n for b in model.blocks for n in (b.ln1, b.ln2))):
         norm.w.fill_(1.0)
         norm.b.zero_()
-    ids = {word: words().convert_tokens_to_ids(word) for word in ("colour", "A", "B", ":")}
+    ids = {word: words().convert_tokens_to_ids(word) for word in ("colour", "A", "B", "C", "D")}
     E, U = model.embed.W_E, model.unembed.W_U
     E.copy_(torch.randn(E.shape, generator=torch.Generator().manual_seed(0)) * 0.3)
-    E[:, :6] = 0.0
+    E[:, :8] = 0.0
     E[ids["colour"], _COLOUR] = E[ids["A"], _A_IN] = 20.0
     E[:, _ONE] = 1.0
-    U[:, ids["A"]], U[:, ids["B"]] = 0.0, 0.0
-    U[_A_OUT, ids["A"]] = U[_B_OUT, ids["B"]] = 1.0
+    for dimension, label in zip(_OUT, "ABCD", strict=True):
+        U[:, ids[label]] = 0.0
+        U[dimension, ids[label]] = 1.0
     model.unembed.b_U[ids["B"]] = 4.0
     layer, head = ASKER
     asker = model.blocks[layer].attn
@@ -95,11 +96,11 @@ def planted_model(loudness: float = 4.0) -> GPT2:
     layer, head = POINTER
     pointer = model.blocks[layer].attn
     pointer.W_Q[head, _ONE, 1], pointer.W_K[head, _A_IN, 1] = 10.0, 20.0
-    pointer.W_V[head, _A_IN, 0], pointer.W_O[head, 0, _A_OUT] = 1.0, 0.05
+    pointer.W_V[head, _A_IN, 0], pointer.W_O[head, 0, _OUT[0]] = 1.0, 0.05
     layer, neuron = SHOUTER
     mlp = model.blocks[layer].mlp
     mlp.W_in[:, neuron] = 0.0
     mlp.W_in[_SIGNAL, neuron], mlp.b_in[neuron] = 4.0, -1.0
     mlp.W_out[neuron] = 0.0
-    mlp.W_out[neuron, _A_OUT] = loudness
+    mlp.W_out[neuron, _OUT[0]] = loudness
     return model
