@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from mechbench.training.choice.evaluation import TEXT
 from mechbench.training.markdown import architecture, minutes, minutes_are, table
 
 _COLUMNS = ("accuracy", "accuracy_first", "anchored", "among_labels", "text_accuracy")
@@ -78,42 +79,29 @@ def _scores(shipped: dict[str, Any], control: dict[str, Any] | None) -> str:
 def _other_seeds(seeds: list[dict[str, Any]]) -> list[str]:
     if len(seeds) == 1:
         return []
-    head = ("seed", *(f"{what}, {f}" for f in _families(seeds[0]) for what in ("accuracy", "anchored")))
-    rows = [
-        (
-            row["seed"],
-            *(
-                _share(row[key][i])
-                for i in range(len(_families(row)))
-                for key in ("accuracy", "anchored")
-            ),
-        )
-        for row in seeds
-    ]
-    return ["## Further seeds", table(head, rows)]
+    return ["## Further seeds", _by_family("seed", seeds)]
 
 
 def _over_training(metrics: dict[str, Any]) -> list[str]:
     if not metrics["snapshots"]:
         return []
-    families = _families(metrics["snapshots"][0])
-    head = ("step", *(f"{what}, {f}" for f in families for what in ("accuracy", "anchored")))
-    rows = [
-        (
-            row["step"],
-            *(
-                _share(row[key][i])
-                for i in range(len(families))
-                for key in ("accuracy", "anchored")
-            ),
-        )
-        for row in metrics["snapshots"]
-    ]
     return [
         "## Over training",
         "The snapshots in `snapshots/` (half precision), where the right option is not the first.",
-        table(head, rows),
+        _by_family("step", metrics["snapshots"]),
     ]
+
+
+def _by_family(key: str, rows: list[dict[str, Any]]) -> str:
+    """Accuracy and anchored rate of each family that has options, a row for each seed or step."""
+    families = [f for f in rows[0]["family"] if f != TEXT]
+    shown = ("accuracy", "anchored")
+    head = (key, *(f"{what}, {family}" for family in families for what in shown))
+    cells = [
+        (row[key], *(_share(row[what][i]) for i in range(len(families)) for what in shown))
+        for row in rows
+    ]
+    return table(head, cells)
 
 
 def _mixture(corpus: dict[str, Any]) -> str:
@@ -133,11 +121,6 @@ def _mixture(corpus: dict[str, Any]) -> str:
         f"labelled from one of {', '.join(f'`{label}`' for label in corpus['uniform_labels'])} on. "
         "One question in eight is held out."
     )
-
-
-def _families(row: dict[str, Any]) -> list[str]:
-    """Those that have options."""
-    return [f for f, rate in zip(row["family"], row["anchored"], strict=True) if rate is not None]
 
 
 def _share(value: float | None) -> str:

@@ -50,7 +50,7 @@ class ChoiceScores:
 def score_choices(
     model: HookedModel, corpus: ChoiceCorpus, n: int = 256, seed: int = 0, labels: str = "A"
 ) -> list[ChoiceScores]:
-    """The scores of each family and of sentences, in the order of ``FAMILIES``.
+    """The scores of each family that the corpus has, and of sentences.
 
     Args:
         n: questions of each family with the first option right, and as many with another;
@@ -59,7 +59,8 @@ def score_choices(
     Raises:
         NumericsError: for NaN or infinite logits.
     """
-    scores = [_family_scores(model, corpus, name, n, seed, labels) for name in FAMILIES]
+    families = [name for name, weight in corpus.mixture.families.items() if weight]
+    scores = [_family_scores(model, corpus, name, n, seed, labels) for name in families]
     rng = np.random.default_rng([seed, n, len(FAMILIES), _PROMPT_STREAM])
     logits, target = answers(model, corpus, [sentence_row(rng) for _ in range(n)])
     nan = float("nan")
