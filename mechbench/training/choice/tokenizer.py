@@ -46,7 +46,7 @@ def _single_tokens() -> list[str]:
     """Every piece that is one token, in the order of its id; bytes come before them."""
     sentences = " ".join([_SENTENCES, *ioi_texts.TEMPLATES])
     words = sorted(set(re.findall(r"[A-Za-z]{2,}", sentences)) | {"a"})
-    starters = sorted({"Question", "The", *(t.split()[0] for t in ioi_texts.TEMPLATES)})
+    starters = sorted({"Question", "Here", "The", *(t.split()[0] for t in ioi_texts.TEMPLATES)})
     spaced = [
         *string.ascii_uppercase,
         *string.digits,
