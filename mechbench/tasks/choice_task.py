@@ -91,8 +91,9 @@ class ChoiceTask:
         Raises:
             TaskError: none are selected.
         """
-        rows = torch.arange(len(self))
-        rows = rows[indices if isinstance(indices, slice) else torch.as_tensor(indices)]
+        if not isinstance(indices, Tensor | slice):
+            indices = torch.tensor(list(indices), dtype=torch.long)
+        rows = torch.arange(len(self))[indices]
         if len(rows) == 0:
             raise TaskError("A task needs at least one prompt, and none of them is selected.")
         items = tuple(self.items[i] for i in rows.tolist())

@@ -10,6 +10,7 @@ from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.base import Task
+from mechbench.tasks.choices_file import choices_file
 from mechbench.tasks.docstring import docstring
 from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
@@ -35,6 +36,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "greater_than": greater_than,
     "docstring": docstring,
     "multiple_choice": multiple_choice,
+    "choices_file": choices_file,
     "pairs": pairs,
     **PLANTED_TASKS,
 }
