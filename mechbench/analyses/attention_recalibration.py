@@ -14,6 +14,7 @@ from mechbench.analyses.common.choices import (
     Answers,
     answers_of,
     chunks,
+    joined,
     read_answers,
     require_choices,
     some_items,
@@ -175,9 +176,9 @@ class _Swaps:
             ]
             with self.model.hooks(fwd_hooks=hooks):
                 logits = self.model.answer_logits(self.tokens[rows], last[:, None])
-            parts.append(logits[:, 0])
+            parts.append(read_answers(self.task, logits[:, 0], rows))
         self.steps.advance()
-        return read_answers(self.task, torch.cat(parts))
+        return joined(parts)
 
 
 def _swapper(heads: list[int], last: Tensor, one: Tensor, other: Tensor) -> Callable:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from mechbench.figures.choices import DEFINITION, confusion_panel
-from mechbench.figures.evidence import ESTIMATE, evidence, mean_of, provenance_of, series
-from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Table
+from mechbench.figures.evidence import evidence, mean_of, provenance_of, series
+from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines
 from mechbench.results.choices import (
     ACCURACY,
     ANSWERED_FIRST,
@@ -33,10 +33,10 @@ def value_vector_update_figure(result: ValueVectorUpdate) -> FigureSpec:
         caption=_caption(result),
         panels=(
             _curve(result),
-            _first_label(result),
-            *(_controls(result, argmax) for argmax in ARGMAXES),
-            *(_confusion(result, edit) for edit in (NO_EDIT, RIGHT_LABEL, NOTHING_ADDED)),
             _neurons(result),
+            *(_controls(result, argmax) for argmax in ARGMAXES),
+            _first_label(result),
+            *(_confusion(result, edit) for edit in (NO_EDIT, RIGHT_LABEL, NOTHING_ADDED)),
         ),
         columns=2,
         provenance=provenance_of(result),
@@ -87,22 +87,15 @@ def _confusion(result: ValueVectorUpdate, edit: str) -> Heatmap:
     return confusion_panel(share, f"answers, {_marked(result, edit)}")
 
 
-def _neurons(result: ValueVectorUpdate) -> Table:
-    shown = result.rates.sel({MEASURE: ACCURACY, ARGMAX: ANY_TOKEN, ITEMS: FAILING})
-    edits = [str(edit) for edit in shown[EDIT].values if edit != NO_EDIT]
-
-    def cell(neuron: str, edit: str) -> str:
-        own = shown.sel({EDITED: neuron, EDIT: edit})
-        mean, low, high = (float(own.sel({ESTIMATE: e})) for e in ("mean", "low", "high"))
-        return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-
-    return Table(
-        columns=("edit", *result.neurons, TOGETHER),
-        rows=tuple(
-            (_marked(result, edit), *(cell(g, edit) for g in (*result.neurons, TOGETHER)))
-            for edit in edits
-        ),
-        title="accuracy on failing prompts, any token",
+def _neurons(result: ValueVectorUpdate) -> Bars:
+    values = result.rates.sel({MEASURE: ACCURACY, ARGMAX: ANY_TOKEN, ITEMS: FAILING})
+    values = values.isel({EDIT: slice(1, None)})
+    return Bars(
+        groups=tuple(_marked(result, str(edit)) for edit in values[EDIT].values),
+        series=tuple(series(values.sel({EDITED: n}), n) for n in result.neurons),
+        title="one neuron at a time, failing prompts",
+        y_title="accuracy",
+        y_limits=_UNIT,
     )
 
 

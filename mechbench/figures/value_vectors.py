@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from mechbench.figures.choices import DEFINITION
-from mechbench.figures.evidence import ESTIMATE, evidence, mean_of, provenance_of, series
+from mechbench.figures.evidence import ESTIMATE, evidence, provenance_of, series
 from mechbench.figures.spec import FigureSpec, Lines, Table
 from mechbench.figures.tokens import shown_token
 from mechbench.results.choices import MEASURE
@@ -13,13 +13,10 @@ from mechbench.results.value_vectors import (
     MEAN_DIRECT,
     MEAN_LENS,
     RANDOM,
-    RANK,
     WHICH,
     ValueVectors,
 )
 from mechbench.shapes import LAYER, NEURON
-
-_COLUMNS = ("neuron", "kept", "lens gap", "direct gap", "activation", "norm", "promoted tokens")
 
 
 def value_vectors_figure(result: ValueVectors, *, n_tokens: int = 8) -> FigureSpec:
@@ -42,7 +39,8 @@ def value_vectors_figure(result: ValueVectors, *, n_tokens: int = 8) -> FigureSp
             _by_layer(result, ABOVE, "above the threshold", "share of neurons"),
             _by_layer(result, MEAN_LENS, "lens gap", "logits"),
             _by_layer(result, MEAN_DIRECT, "direct gap", "logits"),
-            _table(result, n_tokens),
+            _numbers(result),
+            _tokens(result, n_tokens),
         ),
         provenance=provenance_of(result),
     )
@@ -65,22 +63,33 @@ def _by_layer(result: ValueVectors, measure: str, title: str, units: str) -> Lin
     )
 
 
-def _table(result: ValueVectors, n_tokens: int) -> Table:
-    rows = []
-    for neuron in result.kept[NEURON].values:
-        at = {NEURON: neuron}
-        tokens = result.promoted.sel(at).isel({RANK: slice(0, n_tokens)}).values
-        rows.append(
-            (
-                f"{neuron}{'' if neuron in result.neurons else ' (not found)'}",
-                *(_interval(values.sel(at)) for values in (result.kept, result.lens)),
-                _interval(result.direct.sel(at)),
-                f"{float(mean_of(result.activation.sel(at))):.2f}",
-                f"{float(result.norm.sel(at)):.2f}",
-                " ".join(shown_token(t).strip() for t in tokens),
-            )
+def _numbers(result: ValueVectors) -> Table:
+    rows = tuple(
+        (
+            str(neuron),
+            "yes" if neuron in result.neurons else "no",
+            *(_interval(values.sel({NEURON: neuron})) for values in _measured(result)),
         )
-    return Table(columns=_COLUMNS, rows=tuple(rows), title="strongest candidates")
+        for neuron in result.kept[NEURON].values
+    )
+    columns = ("neuron", "found", "kept", "lens gap", "direct gap", "activation")
+    return Table(columns=columns, rows=rows, title="strongest candidates")
+
+
+def _measured(result: ValueVectors) -> tuple[xr.DataArray, ...]:
+    return result.kept, result.lens, result.direct, result.activation
+
+
+def _tokens(result: ValueVectors, n_tokens: int) -> Table:
+    rows = tuple(
+        (
+            str(neuron),
+            f"{float(result.norm.sel({NEURON: neuron})):.2f}",
+            " ".join(shown_token(str(t)).strip() for t in tokens.values[:n_tokens]),
+        )
+        for neuron, tokens in zip(result.promoted[NEURON].values, result.promoted, strict=True)
+    )
+    return Table(columns=("neuron", "norm", "promoted tokens"), rows=rows, title="what they say")
 
 
 def _interval(values: xr.DataArray) -> str:

@@ -15,8 +15,8 @@ READINGS = (LENS, DIRECT)
 """Read as if a part were the whole final stream, or as its share of the run's own logits."""
 
 EDIT, NO_EDIT = "edit", "no edit"
-RIGHT_LABEL, NOTHING_ADDED = "right label", "nothing added (λ2 = 0)"
-OTHERS_MEAN, RANDOM_NEURON = "mean of later labels", "right label, random neurons"
+RIGHT_LABEL, NOTHING_ADDED = "right label", "λ2 = 0"
+OTHERS_MEAN, RANDOM_NEURON = "mean of later", "random neurons"
 ANSWERED_FIRST = "answered first label"
 
 

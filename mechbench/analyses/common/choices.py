@@ -1,7 +1,7 @@
 """What a model answers to multiple-choice prompts, and which prompts fail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -35,11 +35,13 @@ class Answers:
         top: id of the likeliest token, ``[prompt]``.
         log_probs: of each option's label over the whole vocabulary, ``[prompt option]``, in nats
             and float64; minus infinity for options that a prompt does not have.
+        other: log-probability of the likeliest token that is no offered label, ``[prompt]``.
         also: log-probabilities of further tokens that were asked for, ``[prompt token]``.
     """
 
     top: Tensor
     log_probs: Tensor
+    other: Tensor
     also: Tensor
 
     def chosen(self, task: ChoiceTask, argmax: str) -> Tensor:
@@ -88,20 +90,35 @@ def answers_of(model, task: ChoiceTask, also: Sequence[int] = ()) -> Answers:
     """What the model answers, prompt by prompt; ``also`` are ids of further tokens to look at."""
     tokens = task.clean.to(model.cfg.device)
     positions = task.answer_positions[:, None].to(model.cfg.device)
-    parts = [
-        model.answer_logits(tokens[rows], positions[rows])[:, 0] for rows in chunks(model, task)
-    ]
-    return read_answers(task, torch.cat(parts), also)
+    return joined(
+        [
+            read_answers(task, model.answer_logits(tokens[rows], positions[rows])[:, 0], rows, also)
+            for rows in chunks(model, task)
+        ]
+    )
 
 
-def read_answers(task: ChoiceTask, logits: Tensor, also: Sequence[int] = ()) -> Answers:
-    """The answers in next-token logits ``[prompt vocab]``."""
+def read_answers(
+    task: ChoiceTask, logits: Tensor, rows: slice = slice(None), also: Sequence[int] = ()
+) -> Answers:
+    """The answers in next-token logits ``[prompt vocab]`` of some prompts."""
     everything = logits.double().log_softmax(-1).cpu()
-    offered = torch.arange(len(task.labels)) < task.n_options[:, None]
+    offered = torch.arange(len(task.labels)) < task.n_options[rows, None]
+    labels = everything[:, task.label_ids]
+    rest = everything.clone()
+    rest[:, task.label_ids] = labels.masked_fill(offered, float("-inf"))
     return Answers(
         top=logits.argmax(-1).cpu(),
-        log_probs=everything[:, task.label_ids].masked_fill(~offered, float("-inf")),
+        log_probs=labels.masked_fill(~offered, float("-inf")),
+        other=rest.amax(-1),
         also=everything[:, list(also)],
+    )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers to all prompts from those to some at a time."""
+    return Answers(
+        *(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Answers)),
     )
 
 

@@ -77,17 +77,16 @@ class EditedAnswers:
             keys=np.array(list(self._kept)),
             tops=np.stack([a.top.numpy() for a in answers]),
             log_probs=np.stack([a.log_probs.numpy() for a in answers]),
+            others=np.stack([a.other.numpy() for a in answers]),
         )
 
     def _restore(self) -> None:
         assert self._file is not None
-        found = self._file.read("keys", "tops", "log_probs")
+        found = self._file.read("keys", "tops", "log_probs", "others")
         if found is not None:
             nothing = torch.empty(len(self.task), 0, dtype=torch.float64)
-            self._kept = {
-                str(key): Answers(torch.as_tensor(top), torch.as_tensor(log_probs), nothing)
-                for key, top, log_probs in zip(*found, strict=True)
-            }
+            for key, *arrays in zip(*found, strict=True):
+                self._kept[str(key)] = Answers(*map(torch.as_tensor, arrays), nothing)
 
     def _logits(self, edits: Sequence[PromptEdits], rows: slice) -> Tensor:
         """Next-token logits ``[prompt vocab]`` of some prompts."""
