@@ -57,4 +57,6 @@ ANALYSES = {
     "choice_heads": "mechbench.analyses.choice_heads",
     "value_vector_update": "mechbench.analyses.value_vector_update",
     "attention_recalibration": "mechbench.analyses.attention_recalibration",
+    "label_free_debiasing": "mechbench.analyses.label_free_debiasing",
+    "edit_side_effects": "mechbench.analyses.edit_side_effects",
 }

@@ -60,14 +60,12 @@ class GapReader:
     """
 
     def __init__(self, model, task: ChoiceTask, stream: Tensor, gold: Tensor | None = None):
-        require_hooks(model, [_FINAL_SCALE])
         self.model, self.anchor = model, task.anchor
         self.label_ids = task.label_ids.to(model.cfg.device)
         self.gold = (task.gold if gold is None else gold).to(model.cfg.device)
         W_U = model.W_U.detach()[:, self.label_ids]
         onto = (W_U[:, self.anchor, None] - W_U[:, self.gold]).T  # [B D]
-        divisor = final_scale(model, stream[:, None])[:, 0]
-        self._directions = final_norm(model).read(onto) / divisor
+        self._directions = direct_directions(model, stream, onto)
 
     def direct(self, vectors: Tensor) -> Tensor:
         """The vectors' parts ``[prompt ...]`` of the run's own gap, in logits: they add up.
@@ -95,6 +93,20 @@ class GapReader:
         """Both readings ``[reading prompt ...]``, in the order of ``READINGS``."""
         read = {LENS: self.lens, DIRECT: self.direct}
         return torch.stack([read[name](vectors) for name in READINGS])
+
+
+def direct_directions(model, stream: Tensor, onto: Tensor) -> Tensor:
+    """Directions ``[prompt d_model]`` along which vectors count towards logits of a run.
+
+    Args:
+        stream: what the final norm reads, ``[prompt d_model]``; its divisor is kept.
+        onto: combinations of unembedding columns, ``[prompt d_model]``.
+
+    Raises:
+        UnsupportedHookError: a final norm that is neither LayerNorm nor RMSNorm.
+    """
+    require_hooks(model, [_FINAL_SCALE])
+    return final_norm(model).read(onto) / final_scale(model, stream[:, None])[:, 0]
 
 
 def permuted_gold(task: ChoiceTask, seed: int) -> Tensor:

@@ -21,6 +21,7 @@ from mechbench.results.choices import (
     GOLD_FIRST,
     ITEMS,
     MEASURE,
+    NOT_FIRST,
     NOTHING_ADDED,
     OTHERS_MEAN,
     RIGHT_LABEL,
@@ -29,7 +30,7 @@ from mechbench.results.choices import (
 from mechbench.shapes import PROMPT
 from mechbench.tasks.choice_task import ChoiceTask
 
-SCORED = (FAILING, GOLD_FIRST, ALL)
+SCORED = (FAILING, GOLD_FIRST, NOT_FIRST, ALL)
 
 
 def targets(task: ChoiceTask, W_U: Tensor) -> dict[str, Tensor]:
