@@ -59,4 +59,5 @@ ANALYSES = {
     "attention_recalibration": "mechbench.analyses.attention_recalibration",
     "label_free_debiasing": "mechbench.analyses.label_free_debiasing",
     "edit_side_effects": "mechbench.analyses.edit_side_effects",
+    "compare_choices": "mechbench.analyses.compare_choices",
 }

@@ -22,13 +22,14 @@ class AttentionRecalibration(Result):
     the "option".
 
     ``rates`` (estimate measure swap heads argmax items) are shares of the test prompts: "accuracy"
-    and "answered first label", on those that fail, whose right option is the first, a later one, and all; ``n``
-    (items) counts them. Swaps: unchanged; the first and the right label's attention; the same in
-    as many random heads (``n_random`` draws, averaged); and that of two other random positions in
-    the heads themselves. ``probability`` (estimate swap heads items) is that of the right label.
-    ``attention`` (estimate place heads) is the mean weight that each of the heads gives the first
-    and the right label of failing test prompts. Swapping uses the right label: ``statement`` says
-    so. Intervals are 95 % bootstrap intervals over the prompts that a number is about.
+    and "answered first label", on those that fail, whose right option is the first, a later one,
+    and all; ``n`` (items) counts them. Swaps: unchanged; the first and the right label's
+    attention; the same in as many random heads (``n_random`` draws, averaged); and that of two
+    other random positions in the heads themselves. ``probability`` (estimate swap heads items) is
+    that of the right label. ``attention`` (estimate place heads) is the mean weight that each of
+    the heads gives the first and the right label of failing test prompts. Swapping uses the right
+    label: ``statement`` says so. Intervals are 95 % bootstrap intervals over the prompts that a
+    number is about.
     """
 
     heads: tuple[str, ...]

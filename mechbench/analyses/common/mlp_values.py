@@ -94,11 +94,11 @@ def require_value_vectors(model, layers: Sequence[int]) -> None:
 def promoted(
     model, layer: int, vectors: Float[Tensor, "neuron d_model"], n_tokens: int
 ) -> list[list[str]]:
-    """The tokens that value vectors raise most: LN(v + b_out) W_U, without the logits' biases.
+    """The tokens that value vectors raise most: LN(v + b_out) W_U + b_U.
 
-    Source: Li and Gao 2025.
+    Source: Li and Gao 2025, as in their code; the bias is what a folded norm's shift becomes.
     """
     x = (vectors + output_bias(model, layer))[None]
-    logits = (model.unembed(model.ln_final(x)) - model.unembed.b_U)[0]
+    logits = model.unembed(model.ln_final(x))[0]
     best = logits.topk(min(n_tokens, logits.shape[-1])).indices.cpu()
     return [token_labels(model, row) for row in best.tolist()]
