@@ -171,7 +171,12 @@ def test_balanced_options_are_in_no_order_of_the_question(mcq):
 
 def test_default_sizes_are_those_of_the_paper(mcq):
     task = multiple_choice(mcq, 8)
-    assert dict(zip(task.sets, task.n_options.tolist(), strict=True)) == {"ioi": 2, "deduction": 3, "greater_than": 4, "attribute": 4}
+    assert dict(zip(task.sets, task.n_options.tolist(), strict=True)) == {
+        "ioi": 2,
+        "deduction": 3,
+        "greater_than": 4,
+        "attribute": 4,
+    }
 
 
 def test_the_same_seed_gives_the_same_prompts(mcq):
