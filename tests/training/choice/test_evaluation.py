@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mechbench.tasks.choice_families import FAMILIES
-from mechbench.training.choice.evaluation import FACTS, LISTS, SENTENCES, score_choices
+from mechbench.training.choice.evaluation import SENTENCES, score_choices
 from mechbench.training.choice.rows import is_held_out
 from mechbench.training.corpora import corpus_of
 from tests.tasks.test_multiple_choice import SOLVERS
@@ -47,7 +47,7 @@ def scores(tiny, tokenizer):
     def of(said):
         model = Scripted(tokenizer, said)
         found = score_choices(model, corpus_of(tiny, tokenizer), N)
-        assert [s.family for s in found] == [*FAMILIES, SENTENCES, LISTS, FACTS]
+        assert [s.family for s in found] == [*FAMILIES, SENTENCES]
         return found[: len(FAMILIES)], model
 
     return of
@@ -84,4 +84,4 @@ def test_families_without_weight_are_not_scored(tiny, tokenizer):
     corpus = tiny.corpus.model_copy(update={"families": {"ioi": 1.0, "deduction": 0.0}})
     corpus = corpus_of(tiny.model_copy(update={"corpus": corpus}), tokenizer)
     found = score_choices(Scripted(tokenizer, right), corpus, 4)
-    assert [s.family for s in found] == ["ioi", SENTENCES, LISTS, FACTS]
+    assert [s.family for s in found] == ["ioi", SENTENCES]

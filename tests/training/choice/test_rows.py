@@ -12,7 +12,14 @@ from mechbench.training.choice.rows import Mixture, held_out_item, is_held_out, 
 from tests.tasks.test_multiple_choice import SOLVERS
 
 N = 3000
-FAMILY_OF = {"Then": "ioi", "Which": "greater_than", "so which": "attribute", "so who": "deduction"}
+FAMILY_OF = {
+    "Then": "ioi",
+    "largest": "greater_than",
+    "so which": "attribute",
+    "so who": "deduction",
+    "is a ": "category",
+    "alphabet": "alphabet",
+}
 
 
 def mixture(**changes):
@@ -32,10 +39,8 @@ def rows_of(seed=0, n=N, **changes):
 
 
 def family_of(question):
-    for mark, family in reversed(FAMILY_OF.items()):
-        if mark in question:
-            return family
-    raise AssertionError(question)
+    (family,) = [family for mark, family in FAMILY_OF.items() if mark in question]
+    return family
 
 
 def parsed(prompt):
@@ -64,12 +69,8 @@ def test_shares_and_places(rows):
     assert within(sum(row.answer == "A" for _, row in asked), len(asked), 0.9 * 0.9 + 0.1 * 0.321)
     sizes = Counter(len(options) for (_, _, options), _ in asked)
     assert sorted(sizes) == [2, 3, 4, 5] and min(sizes.values()) > len(asked) / 5
-    kinds = Counter(
-        "direct" if r.prompt[0] == "Q" else "facts" if " is " in r.prompt else "other"
-        for r in rows
-        if parsed(r.prompt) is None
-    )
-    assert within(kinds["direct"], N / 2, 0.4) and within(kinds["facts"], N / 2, 0.2)
+    text = [row.prompt for row in rows if parsed(row.prompt) is None]
+    assert within(sum(prompt.startswith("Question") for prompt in text), len(text), 0.6)
 
 
 def test_the_labels_of_the_right_options_follow(rows):
@@ -86,14 +87,6 @@ def test_answers_of_text_follow_from_it(rows):
         direct = re.fullmatch(r"Question: (.*)\? Answer:", row.prompt)
         if direct:
             assert row.answer == SOLVERS[family_of(direct.group(1))](direct.group(1))
-        elif row.prompt.startswith("Here"):
-            pairs = {b: a for a, b in re.findall(r"(\w): (\w+)", row.prompt)}
-            pairs |= dict(re.findall(r"(the \w+) is (\w+)", row.prompt.split(", so")[0]))
-            asked = [(re.search(r", so (.*) is$", row.prompt).group(1), row.answer)]
-            asked += [
-                (re.search(r"^ and (.*) is$", text).group(1), word) for text, word in row.more
-            ]
-            assert dict(asked) == pairs and len(asked) == len(pairs)
         elif not parsed(row.prompt):
             names = Counter(re.findall(r"\b[A-Z][a-z]+\b", row.prompt[1:]))
             assert names[row.answer] == 1
