@@ -24,11 +24,11 @@ class LabelFreeDebiasing(Result):
     that makes the labels most even; the same on random active neurons (``n_random`` draws,
     averaged; the control); and Li and Gao's "right label" edit of the same neurons.
 
-    ``rates`` (estimate measure debiasing argmax items) are shares of the test prompts, "accuracy" and
-    "answered first label", on those that fail, whose right option is the first, a later one, and
-    all; ``n`` (items) counts them. ``gain`` (estimate debiasing argmax items) is the accuracy minus
-    that without an edit, paired by prompt. ``answers`` (estimate debiasing argmax answered) are the
-    shares of all answers.
+    ``rates`` (estimate measure debiasing argmax items) are shares of the test prompts, "accuracy"
+    and "answered first label", on those that fail, whose right option is the first, a later one,
+    and all; ``n`` (items) counts them. ``gain`` (estimate debiasing argmax items) is the accuracy
+    minus that without an edit, paired by prompt. ``answers`` (estimate debiasing argmax answered)
+    are the shares of all answers.
 
     ``neurons`` are the candidates, largest direct pull to the first label first; ``pull`` (neuron)
     is that mean in logits over the calibration prompts, against the mean of the later labels.
