@@ -200,7 +200,8 @@ def _text(losses: Mapping[str, tuple], seed: int) -> tuple[xr.DataArray, xr.Data
     loss = estimate_of(lambda a, b: a / b, [totals, counts], seed=seed)
     base = totals.sel({EDIT: NO_EDIT}, drop=True)
     change = estimate_of(lambda a, b: a / b, [totals - base, counts], seed=seed)
-    both = xr.concat([loss, np.exp(loss)], dim=MEASURE).assign_coords({MEASURE: [LOSS, PERPLEXITY]})
+    perplexity = loss.copy(data=np.exp(loss.values))
+    both = xr.concat([loss, perplexity], dim=MEASURE).assign_coords({MEASURE: [LOSS, PERPLEXITY]})
     return (
         both.transpose("estimate", MEASURE, EDIT).assign_attrs(
             units="nats per token, or 1", long_name="of the texts"
