@@ -230,6 +230,20 @@ def test_side_effects_are_those_of_the_edited_model(planted, tmp_path):
     assert not result.task_change.sel(edit="no edit").any()
 
 
+@torch.no_grad()
+def test_of_questions_only_the_answer_is_scored(planted):
+    task = choices(4, seed=5)
+    result = edit_side_effects(planted, task, neurons=[NEURON])
+    losses = []
+    for item in task.items:
+        asked = f"<bos> Question: {item.question.rstrip('?')}? Answer:"
+        row = torch.tensor([words()(asked)["input_ids"]])
+        answer = words().convert_tokens_to_ids(item.options[item.gold])
+        losses.append(-float(planted(row)[0, -1].log_softmax(-1)[answer]))
+    own = result.text.sel(measure="loss", edit="no edit", estimate="mean")
+    assert float(own) == pytest.approx(np.mean(losses), abs=1e-5)
+
+
 def test_side_effects_refuse_what_they_cannot_do(planted, tmp_path):
     task = choices(12)
     with pytest.raises(TaskError, match="There is no task 'iou'"):
