@@ -92,7 +92,9 @@ def subject():
     def load(name):
         model = load_model(name)
         if name.startswith("mcq-"):
-            return model, multiple_choice(model.tokenizer, n=32, families=["ioi", "attribute"])
+            return model, multiple_choice(
+                model.tokenizer, n=32, families=["greater_than", "alphabet"]
+            )
         make = acronyms if name == "acronyms-gpt2" else induction
         return model, make(model.tokenizer, n=16, seed=0)
 

@@ -1,5 +1,7 @@
 """Edits in a batch equal edits in the weights, do what the planted model says, leave nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from mechbench.analyses.common.label_edits import label_directions, targets
 from mechbench.analyses.edit_side_effects import edit_side_effects
 from mechbench.analyses.value_vector_update import value_vector_update
 from mechbench.errors import StoreError, TaskError, UnsupportedHookError
-from mechbench.interventions.weight_edits import ValueVectorEdit, edited
+from mechbench.interventions.weight_edits import ValueVectorEdit, edited, layers_sharing
+from mechbench.models.variants.looped import SPEC as LOOPED
 from mechbench.results.choices import always
 from tests.analyses.choice_models import choice_model, choices, planted_model, words
 from tests.analyses.test_choice_localisation import bridged_choice_model
@@ -19,6 +22,17 @@ NEURON = "2.7"
 
 def bits(model):
     return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+@torch.no_grad()
+def looped_model():
+    """Two blocks that are run twice: an edit of layer 0 or 1 is one of layer 2 or 3 as well."""
+    sizes = dict(n_blocks=2, n_loops=2, n_heads=4, d_model=64, d_vocab=len(words()), n_ctx=96)
+    model = LOOPED.build(replace(LOOPED.presets["tiny"], **sizes), "looped")
+    for name, weight in model.named_parameters():
+        weight.add_(torch.randn_like(weight) * (0.15 if ".W_" in name else 0.1))
+    assert layers_sharing(model, 1) == (1, 3)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +61,12 @@ def one_by_one(model, task, edits):
     return log_probs, tops
 
 
-@pytest.mark.parametrize("kind", ["ours", "shared layers", "Llama", "GPTNeoX"])
+@pytest.mark.parametrize("kind", ["ours", "looped", "Llama", "GPTNeoX"])
 def test_a_batch_of_edits_equals_edits_of_the_weights(tmp_path, kind):
     task = choices(6, seed=2)
     model = choice_model()
-    if kind == "shared layers":
-        model.blocks[2] = model.blocks[1]
+    if kind == "looped":
+        model = looped_model()
     elif kind != "ours":
         model = bridged_choice_model(tmp_path, kind)
     d = model.cfg.d_model
