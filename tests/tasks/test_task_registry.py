@@ -12,6 +12,10 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
     path.write_text("prompt,acronym\nThe Ketchup Lark Wreck (,KLW\n", "utf-8")
     own = tmp_path / "own.csv"
     own.write_text("clean,corrupted,answer\nOne two,Six two, ten\n", "utf-8")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        '{"question": "Which", "options": ["red", "six"], "answer": "A"}\n', "utf-8"
+    )
     params = {
         "acronyms": {"n": 4, "words": english},
         "prompts": {"path": path, "words": english},
@@ -19,6 +23,8 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "ioi": {"n": 4},
         "greater_than": {"n": 4},
         "docstring": {"n": 4},
+        "multiple_choice": {"n": 4},
+        "choices_file": {"path": questions},
         "pairs": {"path": own},
         **{name: {"n": 4} for name in PLANTED},
     }
