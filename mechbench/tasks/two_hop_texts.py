@@ -32,6 +32,7 @@ class TwoHopQuery:
         r1, r2: names of relations, such as ``performer``, or phrases with a gap for the entity,
             such as ``the company that produced {}`` or, entity first, ``{} is performed by``.
         kind: the set that the query belongs to, such as ``"id_test"``; empty where there is one.
+        e2_type: what kind of thing e2 is, such as ``"city"``; empty where that is not known.
     """
 
     e1: Entity
@@ -40,6 +41,7 @@ class TwoHopQuery:
     r1: str
     r2: str
     kind: str = ""
+    e2_type: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,10 @@ class Templates:
         if relation.count(_GAP) != 1:
             raise TaskError(f"The relation {relation!r} must have one gap {{}} for its entity.")
         return relation
+
+    def entity_first(self, relation: str) -> bool:
+        """Whether words of the relation follow its entity."""
+        return not self.gapped(relation).endswith(_GAP)
 
 
 ENGLISH = Templates()
