@@ -26,7 +26,9 @@ class FullGeneration:
         self._run_type = Remembering if remembers else Recomputing
         self.method = "whole prompts, " + ("remembered keys" if remembers else "full forwards")
 
-    def start(self, tokens: Tensor, patches: Sequence[StatePatch], states: Tensor):
+    def start(
+        self, tokens: Tensor, patches: Sequence[StatePatch], states: Tensor, n_new: int
+    ) -> Remembering | Recomputing:
         by_layer: dict[int, list[int]] = defaultdict(list)
         for row, patch in enumerate(patches):
             by_layer[patch.layer].append(row)

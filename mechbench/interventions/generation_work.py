@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Protocol
 
 import torch
@@ -36,8 +37,14 @@ class Executor(Protocol):
     most_rows: int
 
     def start(
-        self, tokens: Int[Tensor, "row pos"], patches: Sequence[StatePatch], states: Tensor
-    ) -> Run: ...
+        self,
+        tokens: Int[Tensor, "row pos"],
+        patches: Sequence[StatePatch],
+        states: Float[Tensor, "state d_model"],
+        n_new: int,
+    ) -> Run:
+        """A run of these rows, whose patches stand at one position, in order of layer."""
+        ...
 
     def row_bytes(self, n_positions: int, n_new: int) -> int:
         """What one row takes while its chunk runs, about."""
@@ -76,10 +83,11 @@ class GenerationWork:
             self._save()
 
     def _run_chunk(self, chunk: list[int]) -> None:
+        chunk = sorted(chunk, key=lambda i: self.patches[i].layer)
         patches = [self.patches[i] for i in chunk]
         tokens = torch.stack([self.prompts[patch.prompt] for patch in patches])
         try:
-            run = self.executor.start(tokens, patches, self.states)
+            run = self.executor.start(tokens, patches, self.states, self.tokens.shape[1])
             new = self.continued(run, tokens, partial(self.chosen, rows=chunk))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -100,11 +108,11 @@ class GenerationWork:
             self._save()
 
     def _next_chunk(self) -> list[int]:
-        """The first waiting patches that stand at one position of prompts of one length."""
+        """The first waiting patches at one position of prompts of one length."""
         first = self.waiting[0]
         most = max(1, self.budget // self._row_bytes(first))
         chunk = self.waiting[: min(most, self.executor.most_rows)]
-        return [i for i in chunk if self._shape(i) == self._shape(first)]
+        return list(takewhile(lambda i: self._shape(i) == self._shape(first), chunk))
 
     def _shape(self, index: int) -> tuple[int, int]:
         patch = self.patches[index]

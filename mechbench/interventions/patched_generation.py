@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mechbench.interventions.branched_generation import BranchedGeneration, can_branch
 from mechbench.interventions.budget import free_bytes
 from mechbench.interventions.full_generation import FullGeneration
 from mechbench.interventions.generation_work import NOTHING, GenerationWork, continued
@@ -43,7 +44,7 @@ class PatchedGenerations:
 
     Attributes:
         tokens: new tokens in the order of the patches, ``NOTHING`` behind an end of text.
-        method: "wavefront" or "whole prompts", and how tokens were decoded.
+        method: "wavefront" or "whole prompts", and what tokens were decoded from.
         n_chunks: pieces the work was cut into.
     """
 
@@ -98,7 +99,7 @@ def generate_patched(
     unique.sort(key=lambda p: (len(prompts[p.prompt]), p.position, p.prompt, p.layer))
     draws = Draws(seed, [(*prompts[p.prompt].tolist(), *p) for p in unique])
     eos = model.tokenizer.eos_token_id if stop_at_eos and model.tokenizer is not None else None
-    executor = FullGeneration(model)
+    executor = (BranchedGeneration if can_branch(model) else FullGeneration)(model)
     work = GenerationWork(
         executor=executor,
         prompts=prompts,
