@@ -19,6 +19,7 @@ from mechbench.tasks.planted import PLANTED_TASKS
 from mechbench.tasks.prompts import load_prompts
 from mechbench.tasks.two_hop import TwoHopTask
 from mechbench.tasks.two_hop_file import load_two_hop
+from mechbench.tasks.two_hop_generated import two_hop
 
 
 def prompts(
@@ -52,6 +53,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "greater_than": greater_than,
     "docstring": docstring,
     "pairs": pairs,
+    "two_hop": two_hop,
     "two_hop_file": two_hop_file,
     **PLANTED_TASKS,
 }

@@ -26,6 +26,7 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "greater_than": {"n": 4},
         "docstring": {"n": 4},
         "pairs": {"path": own},
+        "two_hop": {"n": 4},
         "two_hop_file": {"path": hops},
         **{name: {"n": 4} for name in PLANTED},
     }
