@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from mechbench.analyses.common.steps import Steps
 from mechbench.errors import TaskError, TokenizerError, did_you_mean
 from mechbench.interventions.patchscope import Target, check_layers, decode_states, states_at
 from mechbench.results.query_groups import ENTITIES
+from mechbench.tasks.base import Task
 from mechbench.tasks.tokens import pieces, text_ids
 from mechbench.tasks.two_hop import TwoHopTask
 from mechbench.tasks.two_hop_texts import COMPOSITION, SPANS, Entity, TwoHopQuery
@@ -51,6 +53,15 @@ class Decoding:
         """Continuations of each pair of layers."""
         return len(self.seeds) if self.method == "sample" else 1
 
+    def options(self) -> dict[str, Any]:
+        """Arguments of ``decode_states``."""
+        sampled = self.method == "sample"
+        return {
+            "seeds": self.seeds if sampled else (),
+            "top_k": _TOP_K if sampled else None,
+            "max_new_tokens": 1 if self.method == "argmax" else self.max_new_tokens,
+        }
+
 
 @dataclass(frozen=True)
 class Descriptions:
@@ -72,6 +83,12 @@ def check_decoding(model, task: TwoHopTask, decoding: Decoding, where: Sequence[
     unknown = [name for name in where if name not in SPANS]
     if unknown or not where or len(set(where)) < len(where):
         raise TaskError(f"where={list(where)} must name some of {', '.join(SPANS)}, each once.")
+    check_method_of(model, decoding)
+    target_of(model, task, decoding.prompt, [0])
+
+
+def check_method_of(model, decoding: Decoding) -> None:
+    """Raises TaskError or TokenizerError for a method that is unknown or cannot be used."""
     if decoding.method not in DECODINGS:
         raise TaskError(
             f"method={decoding.method!r} is not known. {did_you_mean(decoding.method, DECODINGS)}"
@@ -83,14 +100,13 @@ def check_decoding(model, task: TwoHopTask, decoding: Decoding, where: Sequence[
             f"method={decoding.method!r} reads text that follows a prompt: give a model with a "
             "tokenizer and a prompt, or use method='argmax'."
         )
-    target_of(model, task, decoding.prompt, [0])
 
 
-def target_of(model, task: TwoHopTask, prompt: str, layers: Sequence[int]) -> Target:
+def target_of(model, task: Task, prompt: str, layers: Sequence[int]) -> Target:
     """The target prompt as ids, BOS first, and where its placeholder is.
 
-    ``words`` repeats three entities of the task (``a : a , b : b , c : c , x :``), and ``lens`` is
-    no prompt: the state is written after the last block and read at once.
+    ``words``, for two-hop queries, repeats three entities (``a : a , b : b , c : c , x :``), and
+    ``lens`` is no prompt: the state is written after the last block and read at once.
 
     Raises:
         TaskError: too few entities, or a text whose placeholder is no token of its own.
@@ -136,17 +152,8 @@ def describe(
     rows = task.tokens_of(COMPOSITION)
     states = states_at(model, rows, task.spans[where].tolist(), source_layers)
     n_cells = len(source_layers) * len(target.layers) * len(task) * decoding.n_samples
-    sampled = decoding.method == "sample"
     call = steps.call(f"descriptions-{where}", n_cells)
-    decoded = decode_states(
-        model,
-        states,
-        target,
-        seeds=decoding.seeds if sampled else (),
-        top_k=_TOP_K if sampled else None,
-        max_new_tokens=1 if decoding.method == "argmax" else decoding.max_new_tokens,
-        **call,
-    ).tokens
+    decoded = decode_states(model, states, target, **decoding.options(), **call).tokens
     flat = decoded.flatten(0, 3)
     texts = np.array(answer_texts(model, list(target.prompts) * len(flat), flat), dtype=str)
     texts = texts.reshape(decoded.shape[:-1])
@@ -199,8 +206,12 @@ def _hits(task: TwoHopTask, decoded: Tensor, texts: np.ndarray, of: Tensor, meth
     return hits.any(1)
 
 
-def _words(task: TwoHopTask) -> str:
+def _words(task: Task) -> str:
     """A repetition of three entities of the task and a colon after the placeholder."""
+    if not isinstance(task, TwoHopTask):
+        raise TaskError(
+            f"The target prompt 'words' is made of a two-hop task's entities, not of {task.name!r}."
+        )
     names = sorted({entity.name for q in task.queries for entity in (q.e1, q.e2, q.e3)})
     if len(names) < 4:
         raise TaskError(f"The target prompt 'words' needs four entities, and there are {names}.")
