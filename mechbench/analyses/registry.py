@@ -51,4 +51,5 @@ ANALYSES = {
     "cache_sizes": "mechbench.analyses.cache_sizes",
     "retention_decay": "mechbench.analyses.retention_decay",
     "shared_memory": "mechbench.analyses.shared_memory",
+    "hop_labels": "mechbench.analyses.hop_labels",
 }

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformer_lens import ActivationCache, HookedRootModule
 
@@ -179,16 +179,48 @@ class HookedModel(StackedWeights, TokenText, HookedRootModule, ABC):
         return block_parts(self.cfg, layer, self.blocks[layer])
 
     def training_loss(
-        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch pos"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """What training minimises, in nats, and its parts by name, for the log.
 
-        The mean next-token cross-entropy, without parts. An architecture that trains otherwise (in
-        another mode than it is used in, on sampled sub-networks, with auxiliary losses) overrides
-        this method; it returns the sum and each term as it enters the sum, detached, and draws
-        from ``generator`` and nothing else, so that a resumed run repeats an uninterrupted one.
+        The mean next-token cross-entropy, without parts, of all tokens but the first or of those
+        that are ``scored``: each is predicted at the position before. An architecture that trains
+        otherwise (in another mode than it is used in, on sampled sub-networks, with auxiliary
+        losses) overrides this method; it returns the sum and each term as it enters the sum,
+        detached, and draws from ``generator`` and nothing else, so that a resumed run repeats an
+        uninterrupted one.
         """
-        return self(tokens, return_type="loss"), {}
+        return self.next_token_loss(tokens, scored), {}
+
+    def next_token_loss(
+        self, tokens: Int[Tensor, "batch pos"], scored: Bool[Tensor, "batch pos"] | None = None
+    ) -> Float[Tensor, ""]:
+        """The mean cross-entropy of all tokens but the first, or of those that are scored, nats."""
+        if scored is None:
+            return self(tokens, return_type="loss")
+        # The last token is predicted and predicts nothing.
+        resid = self(tokens[:, :-1], stop_at_layer=self.cfg.n_layers)
+        return self.loss_of(resid, tokens, scored)
+
+    def loss_of(
+        self,
+        resid: Float[Tensor, "batch read d_model"],
+        tokens: Int[Tensor, "batch pos"],
+        scored: Bool[Tensor, "batch pos"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """``next_token_loss`` from the final residual stream; only logits that count are computed.
+
+        Args:
+            resid: of all positions; where tokens are ``scored`` the last may be missing.
+        """
+        if scored is None:
+            return logits_or_loss(self.unembed(self.ln_final(resid)), tokens, "loss")
+        read = resid[:, : tokens.shape[1] - 1][scored[:, 1:]]
+        logits = self.unembed(self.ln_final(read))
+        return nn.functional.cross_entropy(logits, tokens[:, 1:][scored[:, 1:]])
 
     def _stop(self, stop_at_layer: int | None) -> int:
         n_layers = self.cfg.n_layers

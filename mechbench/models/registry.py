@@ -7,6 +7,7 @@ from mechbench.models.variants import (
     deepseek_v2,
     gpt2,
     llama,
+    looped,
     lory,
     masformer,
     matformer,
@@ -21,6 +22,7 @@ from mechbench.models.variants import (
 VARIANTS: tuple[VariantSpec, ...] = (
     gpt2.SPEC,
     llama.SPEC,
+    looped.SPEC,
     deepseek_v2.SPEC,
     lory.SPEC,
     masformer.SPEC,

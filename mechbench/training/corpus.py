@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from mechbench.tasks.words import held_out_words, read_words, word_list
 from mechbench.training.bigrams import BigramText
+from mechbench.training.corpus_kind import Batch
 from mechbench.training.tokenizer import BOS
 
 MAX_LEAD = 20
@@ -145,6 +146,10 @@ class AcronymCorpus:
         v = self.vocabulary
         text[text[:, 0] == v.the, 0] = v.the_first
         return np.concatenate([np.full((self.sequences, 1), v.bos), text], axis=1)
+
+    def batches(self, step: int) -> tuple[Batch]:
+        """The batch of one step, every token of it trained."""
+        return (Batch(self.batch(step)),)
 
     def data_hash(self, steps: int) -> str:
         """SHA-256 of the first ``steps`` batches, as little-endian int32."""

@@ -15,7 +15,7 @@ import argparse
 import json
 import platform
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ from mechbench.models.cost import cache_bytes, flops_per_token
 from mechbench.models.registry import variant
 from mechbench.training import checkpoints
 from mechbench.training.card import render_card
-from mechbench.training.corpora import corpus_of, mixed_corpus, score
+from mechbench.training.corpora import corpus_of, score
+from mechbench.training.kinds import kind_called
 from mechbench.training.loop import initial_model
-from mechbench.training.mixed.evaluation import baselines
+from mechbench.training.measured import read_measured
 from mechbench.training.model_folder import (
     WEIGHTS,
     n_parameters,
@@ -39,7 +40,7 @@ from mechbench.training.model_folder import (
     snapshot_steps,
     write_model,
 )
-from mechbench.training.recipe import MixedCorpusRecipe, Recipe, recipe_from
+from mechbench.training.recipe import Recipe, recipe_from
 
 TEST_SEED = 1  # the scores during training use seed 0
 TEST_PROMPTS = 4096
@@ -62,6 +63,7 @@ def export_model(
     test_prompts: int = TEST_PROMPTS,
     dtype: torch.dtype = torch.float32,
     control: Path | None = None,
+    measured: Path | None = None,
 ) -> None:
     """Write the model folder of ``runs[0]``; the other runs are further seeds of its recipe.
 
@@ -70,13 +72,16 @@ def export_model(
 
     Args:
         dtype: of the stored weights.
-        control: for the card of a model of the common corpus: the model folder that its scores
-            stand beside.
+        control: the model folder that the card's scores stand beside, where its kind of corpus
+            has such a place.
+        measured: a JSON list of what analyses found in the model; see ``measured.py``.
 
     Raises:
         StoreError: a run is not finished, or is of another recipe, or ``folder`` cannot be written,
-            or the control was scored on other prompts.
+            or the control was scored on other prompts, or is given for a kind of corpus whose
+            cards show none, or ``measured`` is no such list.
     """
+    analysed = [] if measured is None else read_measured(measured)
     finished = [_read_run(run, dtype) for run in runs]
     shipped = finished[0]
     for other in finished[1:]:
@@ -86,14 +91,14 @@ def export_model(
                 "one card must share everything but the seed."
             )
     metrics = _metrics(finished, test_prompts)
-    if isinstance(shipped.recipe.corpus, MixedCorpusRecipe):
-        metrics |= {
-            "dtype": str(dtype).removeprefix("torch."),
-            "baselines": _baselines(shipped, test_prompts),
-            "cost": _cost(shipped),
-            "settings": _setting_metrics(shipped, test_prompts),
-            "control": None if control is None else _control(control, metrics),
-        }
+    metrics |= {
+        "dtype": str(dtype).removeprefix("torch."),
+        "baselines": _baselines(shipped, test_prompts),
+        "cost": _cost(shipped),
+        "settings": _setting_metrics(shipped, test_prompts),
+        "control": None if control is None else _control(control, metrics),
+        "measured": analysed,
+    }
     shutil.rmtree(folder / Path(snapshot_file(0)).parent, ignore_errors=True)
     for step in snapshot_steps(shipped.recipe):
         weights = load_file(shipped.folder / snapshot_file(step))
@@ -171,14 +176,16 @@ def _scores(
 
 def _baselines(run: _FinishedRun, prompts: int) -> list[dict[str, Any]]:
     tokenizer = run.recipe.load_tokenizer()
-    corpus = mixed_corpus(run.recipe, tokenizer)
-    d_vocab = tokenizer.get_vocab_size()
-    return [asdict(b) for b in baselines(corpus, prompts, TEST_SEED, d_vocab=d_vocab)]
+    baselines = kind_called(run.recipe.corpus.kind).baselines
+    if baselines is None:
+        return []
+    corpus = corpus_of(run.recipe, tokenizer)
+    return baselines(corpus, prompts, TEST_SEED, tokenizer.get_vocab_size())
 
 
 def _cost(run: _FinishedRun) -> dict[str, float]:
-    """Work and memory per token of sequences as long as those of the training text."""
-    n_tokens = run.recipe.corpus.sequence_length
+    """Work and memory per token of sequences as long as the longest of the training text."""
+    n_tokens = run.recipe.corpus.longest
     return {
         "n_tokens": n_tokens,
         "flops_per_token": flops_per_token(run.model, n_tokens),
@@ -188,14 +195,17 @@ def _cost(run: _FinishedRun) -> dict[str, float]:
 
 def _control(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """The scores of the control, which must be of the same prompts."""
+    compared = kind_called(metrics["recipe"]["corpus"]["kind"]).compared
+    if not compared:
+        raise StoreError(f"The card of {metrics['name']!r} shows no control: leave {folder} out.")
     path = folder / "metrics.json"
     if not path.is_file():
         raise StoreError(f"{folder} is no control: it has no metrics.json. Export it first.")
     other = json.loads(path.read_text(encoding="utf-8"))
 
     def prompts(of: dict[str, Any]) -> Any:
-        corpus = of["recipe"]["corpus"]
-        return of["test"], corpus["kind"], corpus["sequence_length"], of["recipe"]["tokenizer"]
+        recipe = recipe_from(of["recipe"], of["name"])
+        return of["test"], *recipe.corpus.prompts_depend_on, recipe.tokenizer
 
     if prompts(other) != prompts(metrics):
         raise StoreError(
@@ -203,9 +213,7 @@ def _control(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
             f"{prompts(metrics)}. Export both with the same test prompts, from recipes with one "
             "tokenizer and sequence length."
         )
-    return {"name": other["name"]} | {
-        key: other["seeds"][0][key] for key in ("task", "accuracy", "task_loss")
-    }
+    return {"name": other["name"]} | {key: other["seeds"][0][key] for key in compared}
 
 
 def main() -> None:
@@ -216,6 +224,7 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="store the weights in fp16")
     parser.add_argument("--test-prompts", type=int, default=TEST_PROMPTS)
     parser.add_argument("--control", type=Path, help="model folder to compare with in the card")
+    parser.add_argument("--measured", type=Path, help="JSON file of numbers for the card")
     given = parser.parse_args()
     export_model(
         given.runs,
@@ -223,6 +232,7 @@ def main() -> None:
         test_prompts=given.test_prompts,
         dtype=torch.float16 if given.half else torch.float32,
         control=given.control,
+        measured=given.measured,
     )
 
 

@@ -18,6 +18,7 @@ from mechbench.models.base import HookedModel
 from mechbench.models.registry import variant
 from mechbench.training import checkpoints
 from mechbench.training.corpora import corpus_of, score
+from mechbench.training.corpus_kind import Batch, Corpus
 from mechbench.training.model_folder import snapshot_file, snapshot_steps, write_model
 from mechbench.training.recipe import OptimiserRecipe, Recipe
 
@@ -104,7 +105,7 @@ class _Run:
     def __init__(self, recipe: Recipe, out: Path):
         self.recipe, self.out = recipe, out
         self.tokenizer = recipe.load_tokenizer()
-        self.corpus = corpus_of(recipe, self.tokenizer)
+        self.corpus: Corpus = corpus_of(recipe, self.tokenizer)
         self.model = initial_model(recipe, self.tokenizer)
         self.optimiser = _optimiser(self.model, recipe.optimiser)
         self.step = 0
@@ -118,24 +119,38 @@ class _Run:
 
     def advance(self) -> dict[str, Any]:
         """One optimiser step; its loss (nats per token) and learning rate."""
-        batch = torch.from_numpy(self.corpus.batch(self.step))
         rate = learning_rate(self.recipe.optimiser, self.step, self.recipe.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         generator = torch.Generator().manual_seed(_loss_seed(self.recipe.seed, self.step))
-        loss, parts = self.model.training_loss(batch, generator)
-        if not torch.isfinite(loss):
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, logged = self._backward(self.corpus.batches(self.step), generator)
+        if not math.isfinite(loss):
             raise NumericsError(
-                f"The loss is {loss.item()} at step {self.step}. Lower optimiser.learning_rate "
+                f"The loss is {loss} at step {self.step}. Lower optimiser.learning_rate "
                 "or lengthen optimiser.warmup_steps."
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimiser.clip_norm)
         self.optimiser.step()
         self.step += 1
-        logged = {name: value.item() for name, value in parts.items()}
-        return {"loss": loss.item(), **logged, "learning_rate": rate}
+        return {"loss": loss, **logged, "learning_rate": rate}
+
+    def _backward(
+        self, batches: tuple[Batch, ...], generator: torch.Generator
+    ) -> tuple[float, dict[str, float]]:
+        """Gradients of the mean loss over all scored tokens; the loss and its parts."""
+        total, logged = 0.0, dict[str, float]()
+        n_scored = sum(batch.n_scored for batch in batches)
+        for batch in batches:
+            share = batch.n_scored / n_scored
+            scored = None if batch.scored is None else torch.from_numpy(batch.scored)
+            ids = torch.from_numpy(batch.ids)
+            loss, parts = self.model.training_loss(ids, generator, scored)
+            (share * loss).backward()
+            total += share * loss.item()
+            for name, value in parts.items():
+                logged[name] = logged.get(name, 0.0) + share * value.item()
+        return total, logged
 
     def keep(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write what this step calls for; the scores where it is evaluated.

@@ -13,7 +13,14 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def architecture(model: dict[str, Any], parameters: int) -> str:
     """A sentence on a recipe's model: its variant and whatever else the recipe says of it."""
-    named = {"n_layers": "layers", "n_heads": "heads", "d_model": "width", "n_ctx": "context"}
+    named = {
+        "n_layers": "layers",
+        "n_blocks": "blocks",
+        "n_loops": "loops",
+        "n_heads": "heads",
+        "d_model": "width",
+        "n_ctx": "context",
+    }
     said = [f"{model[key]} {word}" for key, word in named.items() if key in model]
     return f"Architecture: {model['variant']}, {', '.join(said)}, {parameters:,} parameters."
 

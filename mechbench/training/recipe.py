@@ -2,77 +2,35 @@
 
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, ValidationError
 from tokenizers import Tokenizer
 
 from mechbench.errors import SpecError, did_you_mean
 from mechbench.models.registry import variant
 from mechbench.resources import bundled
-from mechbench.training.mixed.corpus import SHARES
-from mechbench.training.mixed.order import Order
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AcronymCorpusRecipe(_Section):
-    """The training text of the acronym models."""
-
-    kind: Literal["acronyms"] = "acronyms"
-    sequences: int = Field(128, ge=1, description="sequences of one step")
-    sequence_length: int = Field(48, ge=16, description="tokens of a sequence, BOS included")
-    acronym_share: float = Field(0.6, ge=0, le=1, description="share of segments")
-
-
-class MixedCorpusRecipe(_Section):
-    """The common corpus; ``shares`` are of segments, by task, and sum to 1.
-
-    ``order: similarity`` puts segments of like words next to one another.
-    """
-
-    kind: Literal["mixed"]
-    sequences: int = Field(32, ge=1, description="sequences of one step")
-    sequence_length: int = Field(128, ge=64, description="tokens of a sequence, BOS included")
-    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=lambda: dict(SHARES))
-    order: Order = "random"
-
-    @model_validator(mode="after")
-    def _check_shares(self) -> Self:
-        for name in self.shares:
-            if name not in SHARES:
-                raise ValueError(f"shares.{name} is not a task. {did_you_mean(name, SHARES)}")
-        total = sum(self.shares.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares sum to {total:g}, and must sum to 1")
-        return self
+from mechbench.training.corpus_kind import CorpusSection, Section, TextSection
+from mechbench.training.kinds import DEFAULT_KIND, KINDS, kind_called
 
 
 def _kind(corpus: Any) -> str:
-    """The kind of a corpus; a mapping that names none means ``acronyms``."""
-    given = corpus.get("kind", "acronyms") if isinstance(corpus, dict) else corpus.kind
+    """The kind of a corpus; a mapping that names none means the default."""
+    given = corpus.get("kind", DEFAULT_KIND) if isinstance(corpus, dict) else corpus.kind
     return str(given)
 
 
-CorpusRecipe = Annotated[
-    Annotated[AcronymCorpusRecipe, Tag("acronyms")] | Annotated[MixedCorpusRecipe, Tag("mixed")],
-    Discriminator(_kind),
-]
-_CORPORA = {"acronyms": AcronymCorpusRecipe, "mixed": MixedCorpusRecipe}
+if TYPE_CHECKING:  # the union is of whatever kinds there are
+    CorpusRecipe = CorpusSection
+else:
+    CorpusRecipe = Annotated[
+        Union[tuple(Annotated[kind.section, Tag(kind.name)] for kind in KINDS)],  # noqa: UP007
+        Discriminator(_kind),
+    ]
 
 
-class OptimiserRecipe(_Section):
+class OptimiserRecipe(Section):
     """AdamW with linear warm-up, then a cosine down to ``final_share`` of the learning rate."""
 
     learning_rate: float = Field(gt=0)
@@ -84,14 +42,14 @@ class OptimiserRecipe(_Section):
     clip_norm: float = Field(1.0, gt=0)
 
 
-class EvaluationRecipe(_Section):
+class EvaluationRecipe(Section):
     """Held-out prompts, of each task where the corpus has several, every ``every`` steps."""
 
     every: int = Field(50, ge=1)
     prompts: int = Field(512, ge=1)
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that determines a training run.
 
     Attributes:
@@ -176,14 +134,15 @@ def _problem(error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     section: Any = Recipe
     if location[0] == "corpus" and len(location) > 1:
-        section = _CORPORA[location.pop(1)]  # pydantic names the kind here
+        section = kind_called(location.pop(1)).section  # pydantic names the kind here
     elif len(location) > 1:
         section = Recipe.model_fields[location[0]].annotation
     where = ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{where} is not a key. {did_you_mean(location[-1], section.model_fields)}"
     if error["type"] == "union_tag_invalid":
-        return f"{where}.kind: none is called {_kind(error['input'])!r}. Use one of {[*_CORPORA]}."
+        known = [kind.name for kind in KINDS]
+        return f"{where}.kind: none is called {_kind(error['input'])!r}. Use one of {known}."
     return f"{where}: {error['msg']} (given: {error['input']!r})"
 
 
@@ -205,9 +164,9 @@ def _problems_across_sections(recipe: Recipe) -> list[str]:
     for key in sorted(required - recipe.model.keys()):
         problems.append(f"model.{key} is missing.")
     context = recipe.model.get("n_ctx", 0)
-    if isinstance(context, int) and recipe.corpus.sequence_length > context:
+    if isinstance(context, int) and recipe.corpus.longest > context:
         problems.append(
-            f"corpus.sequence_length is {recipe.corpus.sequence_length}, but model.n_ctx is "
+            f"{_longest(recipe.corpus)} is {recipe.corpus.longest}, but model.n_ctx is "
             f"{context}: shorten the sequences or lengthen the context."
         )
     if not _tokenizer_file(recipe.tokenizer).is_file():
@@ -223,6 +182,13 @@ def _problems_across_sections(recipe: Recipe) -> list[str]:
             "leave them out, or train longer."
         )
     return problems
+
+
+def _longest(corpus: CorpusSection) -> str:
+    """What a reader of the recipe calls its longest row."""
+    if isinstance(corpus, TextSection):
+        return "corpus.sequence_length"
+    return f"the longest row of the corpus {corpus.kind!r}"
 
 
 def _tokenizer_file(name: str) -> Path:

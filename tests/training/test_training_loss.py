@@ -9,7 +9,7 @@ from mechbench.training.loop import initial_model, train
 from tests.training.test_loop import interrupt_at, same_weights, without_seconds
 
 
-def noisy_loss(self, tokens, generator):
+def noisy_loss(self, tokens, generator, scored=None):
     """Random tokens are left out, one layer is skipped in the first step, a penalty is added."""
     logits = self(tokens)
     kept = torch.rand(tokens[:, 1:].shape, generator=generator) < 0.5
@@ -20,7 +20,7 @@ def noisy_loss(self, tokens, generator):
     return next_token + penalty, {"next_token": next_token.detach(), "penalty": penalty.detach()}
 
 
-def partial_loss(self, tokens, generator):
+def partial_loss(self, tokens, generator, scored=None):
     """Trains the embedding alone, so most parameters never have a gradient."""
     return self.embed.W_E[tokens].square().mean(), {}
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mechbench.errors import SpecError
-from mechbench.models.base import logits_or_loss
 from mechbench.models.components.expert_mlp import (
     ExpertMLP,
     Routing,
@@ -167,7 +166,10 @@ class DeepseekV2(Decoder):
         )
 
     def training_loss(
-        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch pos"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Cross-entropy and, of each layer of experts, the three balance losses; tokens dropped.
 
@@ -190,7 +192,7 @@ class DeepseekV2(Decoder):
                 weights = drop_tokens(routing, cfg.n_groups, cfg.capacity_factor, at)
             resid = block.written(resid_mid, block.mlp.combine(x, weights))
             routings.append(routing)
-        loss = logits_or_loss(self.unembed(self.ln_final(resid)), tokens, "loss")
+        loss = self.loss_of(resid, tokens, scored)
         terms = {"next_token": loss, **self._balance(routings)}
         total = torch.stack(list(terms.values())).sum()
         return total, {name: term.detach() for name, term in terms.items()}

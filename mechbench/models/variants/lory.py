@@ -16,7 +16,7 @@ routing for the prompt is ``set_routing("prompt")``.
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mechbench.errors import SpecError, TaskError
@@ -196,12 +196,20 @@ class Lory(Decoder):
         )
 
     def training_loss(
-        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch pos"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The mean next-token cross-entropy, nats; of tokens after the first segment alone where
         that is skipped."""
         if self.config.first_segment != "skip_loss":
-            return super().training_loss(tokens, generator)
+            return super().training_loss(tokens, generator, scored)
+        if scored is not None:
+            raise TaskError(
+                f"{self.cfg.model_name!r} skips the loss of its first segment, so it cannot be "
+                "trained on chosen tokens alone: set first_segment to another rule."
+            )
         skipped = self.config.segment_length
         if tokens.shape[1] <= skipped:
             raise TaskError(

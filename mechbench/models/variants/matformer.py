@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mechbench.errors import SpecError
@@ -35,6 +35,7 @@ from mechbench.models.parts import (
 from mechbench.models.spec import VariantSpec
 
 Loss = tuple[Tensor, dict[str, Tensor]]
+Scored = Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +162,12 @@ class MatFormer(Decoder):
             self.set_granularity(before)
 
     def training_loss(
-        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch pos"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        return TRAINING[self.config.training](self, tokens, generator)
+        return TRAINING[self.config.training](self, tokens, generator, scored)
 
     def block_parts(self, layer: int) -> Iterator[Reads | Writes]:
         """As a plain block's, with a node ``m1.r0`` for each ring of the MLP.
@@ -178,28 +182,29 @@ class MatFormer(Decoder):
         yield Writes(rings, f"blocks.{layer}.mlp.hook_ring_out")
 
 
-def _joint(model: MatFormer, tokens: Tensor, generator: torch.Generator) -> Loss:
+def _joint(model: MatFormer, tokens: Tensor, generator: torch.Generator, scored: Scored) -> Loss:
     """The sum over granularities; nothing is drawn."""
     parts = {
-        f"loss_{width}": _loss(model, tokens, i) for i, width in enumerate(model.config.widths)
+        f"loss_{width}": _loss(model, tokens, i, scored)
+        for i, width in enumerate(model.config.widths)
     }
     total = torch.stack(list(parts.values())).sum()
     return total, {name: part.detach() for name, part in parts.items()}
 
 
-def _sampled(model: MatFormer, tokens: Tensor, generator: torch.Generator) -> Loss:
+def _sampled(model: MatFormer, tokens: Tensor, generator: torch.Generator, scored: Scored) -> Loss:
     """One granularity, each as likely as the others."""
     drawn = int(torch.randint(len(model.config.widths), (), generator=generator))
-    loss = _loss(model, tokens, drawn)
+    loss = _loss(model, tokens, drawn, scored)
     return loss, {f"loss_{model.config.widths[drawn]}": loss.detach()}
 
 
-def _loss(model: MatFormer, tokens: Tensor, granularity: int) -> Tensor:
+def _loss(model: MatFormer, tokens: Tensor, granularity: int, scored: Scored) -> Tensor:
     with model.at(granularity):
-        return model(tokens, return_type="loss")
+        return model.next_token_loss(tokens, scored)
 
 
-TRAINING: dict[str, Callable[[MatFormer, Tensor, torch.Generator], Loss]] = {
+TRAINING: dict[str, Callable[[MatFormer, Tensor, torch.Generator, Scored], Loss]] = {
     "joint": _joint,
     "sampled": _sampled,
 }

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mechbench.errors import SpecError, TaskError, did_you_mean
-from mechbench.models.base import logits_or_loss
 from mechbench.models.components.attention import Attention
 from mechbench.models.components.block import TransformerBlock
 from mechbench.models.components.mlp import GELU, MLP
@@ -175,7 +174,10 @@ class MoD(Decoder):
             router.capacity = capacity
 
     def training_loss(
-        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch pos"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """What training minimises, in nats: next token, scores and predictors.
 
@@ -193,7 +195,7 @@ class MoD(Decoder):
                 resid = block(resid, mode="topk")
             else:
                 resid = block(resid)
-        next_token = logits_or_loss(self.unembed(self.ln_final(resid)), tokens, "loss")
+        next_token = self.loss_of(resid, tokens, scored)
         parts = {"next_token": next_token, "router": router, "predictor": predictor}
         return next_token + router + predictor, {
             name: part.detach() for name, part in parts.items()

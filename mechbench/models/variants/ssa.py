@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mechbench.errors import SpecError
@@ -121,15 +121,18 @@ class SSA(Decoder):
         return ensemble_logits(self, tokens, n, seed=seed, **self._training(kept, form, sigma))
 
     def training_loss(
-        self, tokens: Int[Tensor, "batch pos"], generator: torch.Generator
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch pos"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Next-token cross-entropy of a sub-model drawn anew, or now and then of the whole."""
         dense = torch.rand((), generator=generator).item() < self.config.dense_share
         seed = int(torch.randint(2**62, (), generator=generator).item())
         if dense:
-            return self(tokens, return_type="loss"), {}
+            return self.next_token_loss(tokens, scored), {}
         with self.sampled(seed=seed):
-            return self(tokens, return_type="loss"), {}
+            return self.next_token_loss(tokens, scored), {}
 
     def _training(self, kept: float | None, form: str | None, sigma: float | None) -> dict:
         cfg = self.config

@@ -13,6 +13,7 @@ from hashlib import sha256
 import numpy as np
 from tokenizers import Tokenizer
 
+from mechbench.training.corpus_kind import Batch
 from mechbench.training.mixed.acronyms import AcronymSegments
 from mechbench.training.mixed.brackets import BracketSegments
 from mechbench.training.mixed.facts import FactSegments
@@ -90,6 +91,10 @@ class MixedCorpus:
     def batch(self, step: int) -> np.ndarray:
         """The token ids of one step, ``int64 [sequences, sequence_length]``."""
         return self.labelled(step).ids
+
+    def batches(self, step: int) -> tuple[Batch]:
+        """The batch of one step, every token of it trained."""
+        return (Batch(self.batch(step)),)
 
     def labelled(self, step: int) -> LabelledText:
         """The batch of one step with its answers marked."""

@@ -14,7 +14,7 @@ from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
 from mechbench.training.card import render_card
-from mechbench.training.corpora import mixed_corpus
+from mechbench.training.corpora import corpus_of
 from mechbench.training.mixed.corpus import TASKS
 from mechbench.training.mixed.evaluation import score_tasks
 from mechbench.training.recipe import load_recipe, recipe_from
@@ -58,13 +58,13 @@ def prompts(tokenizer):
     """A corpus that draws the prompts of a recipe, each recipe's once."""
     drawn = {}
 
-    def corpus_of(recipe):
+    def drawn_for(recipe):
         key = recipe.seed, recipe.corpus.model_dump_json()
         if key not in drawn:
-            drawn[key] = mixed_corpus(recipe, tokenizer)
+            drawn[key] = corpus_of(recipe, tokenizer)
         return drawn[key]
 
-    return corpus_of
+    return drawn_for
 
 
 def test_the_dense_controls_ship():

@@ -6,14 +6,14 @@ from collections import Counter
 import pytest
 import torch
 
-from mechbench.training.corpora import mixed_corpus, score
+from mechbench.training.corpora import corpus_of, score
 from mechbench.training.loop import initial_model
 from mechbench.training.mixed.corpus import TASKS
 from mechbench.training.mixed.evaluation import baselines, score_tasks
 
 
 def test_scores_are_those_of_a_plain_loop(tiny_mixed, tokenizer):
-    model, corpus = initial_model(tiny_mixed, tokenizer), mixed_corpus(tiny_mixed, tokenizer)
+    model, corpus = initial_model(tiny_mixed, tokenizer), corpus_of(tiny_mixed, tokenizer)
     # Favours what it sees, so that some answers are right by luck and some are not.
     with torch.no_grad():
         model.embed.W_E[:, :4] *= 3
@@ -36,7 +36,7 @@ def test_scores_are_those_of_a_plain_loop(tiny_mixed, tokenizer):
 
 
 def test_baselines_are_those_of_counting(tiny_mixed, tokenizer):
-    corpus = mixed_corpus(tiny_mixed, tokenizer)
+    corpus = corpus_of(tiny_mixed, tokenizer)
     size = tokenizer.get_vocab_size()
     found = baselines(corpus, 16, 0, d_vocab=size, steps=8)
     expected_chance = [1 / 26, 1 / (size - 2), 1 / 2, 1 / 8, 1 / 3, 1 / 24]
