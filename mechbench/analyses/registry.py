@@ -52,4 +52,5 @@ ANALYSES = {
     "retention_decay": "mechbench.analyses.retention_decay",
     "shared_memory": "mechbench.analyses.shared_memory",
     "hop_labels": "mechbench.analyses.hop_labels",
+    "back_patching": "mechbench.analyses.back_patching",
 }
