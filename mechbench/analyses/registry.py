@@ -57,4 +57,5 @@ ANALYSES = {
     "attention_knockout": "mechbench.analyses.attention_knockout",
     "sublayer_projection": "mechbench.analyses.sublayer_projection",
     "two_hop_stages": "mechbench.analyses.two_hop_stages",
+    "back_patching": "mechbench.analyses.back_patching",
 }

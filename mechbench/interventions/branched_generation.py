@@ -19,7 +19,7 @@ from mechbench.models.memory import BufferedMemory
 
 # Enough rows for full speed of the matrix products, few enough for what they remember to stay
 # small and for their logits to stay in cache.
-_MOST_ROWS = {"cpu": 128, "cuda": 4096}
+_MOST_ROWS = {"cpu": 256, "cuda": 4096}
 
 
 def can_branch(model) -> bool:
