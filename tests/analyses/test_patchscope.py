@@ -43,8 +43,7 @@ def test_lens_says_what_the_model_says_at_its_last_layer(model, task, tmp_path):
 def test_bridge_in_place_of_the_second_hops_entity(model, task):
     """The state of the entity itself, at its own place, answers as the second hop does."""
     result = patchscope(model, task, where="t1", prompt="second_hop", source_layers=[0, 1])
-    placeholder = sorted({e.name for q in task.queries for e in (q.e1, q.e2, q.e3)})[0]
-    (x,) = model.tokenizer(f" {placeholder}")["input_ids"]
+    (x,) = model.tokenizer(" x")["input_ids"]
     said = []
     for i, row in enumerate(task.tokens_of("composition")):
         _, cache = model.run_with_cache(row[None])
@@ -99,7 +98,7 @@ def test_another_model_through_a_mapping(model, task, tmp_path, monkeypatch):
     [
         ({"where": "S2"}, "no span called 'S2'"),
         ({"method": "beam"}, "not known"),
-        ({"prompt": "x"}, "no token ' x'"),
+        ({"prompt": "of e1"}, "no token ' x'"),
     ],
 )
 def test_refusals(model, task, options, message):

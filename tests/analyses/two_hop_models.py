@@ -12,7 +12,7 @@ from mechbench.tasks.two_hop_texts import WORLD, Entity, Templates, TwoHopQuery
 
 ENTITIES = tuple(f"e{i}" for i in range(12))
 RELATIONS = tuple(f"r{i}" for i in range(4))
-_WORDS = ("<bos>", "<unk>", "the", "of", "is", ":", ",", *ENTITIES, *RELATIONS)
+_WORDS = ("<bos>", "<unk>", "the", "of", "is", ":", ",", "x", *ENTITIES, *RELATIONS)
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
