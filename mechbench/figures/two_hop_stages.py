@@ -36,7 +36,7 @@ def two_hop_stages_figure(result: TwoHopStages) -> FigureSpec:
                 series=tuple(_boxes(result, group) for group in groups),
                 title="first layer",
                 y_title="layer",
-                y_limits=(0.0, float(max(result.n_layers - 1, 1))),
+                y_limits=(-0.5, result.n_layers - 0.5),
             ),
             Bars(
                 groups=stages,
