@@ -153,8 +153,7 @@ class _Drawing:
             if isinstance(panel, Heatmap):
                 self.meshes[i] = draw.draw_heatmap(ax, panel, limits[i])
             elif isinstance(panel, Table):
-                widths = draw.table_widths(panel, self.width, self.preset)
-                draw.draw_table(ax, panel, widths, self.preset)
+                draw.draw_table(ax, panel, self.width, self.preset)
             elif isinstance(panel, Graph):
                 entries = mpl_graph.draw_graph(ax, panel, self.layouts[i])
                 self.entries[i] = [(a, t) for a, t in entries if t]
@@ -201,8 +200,7 @@ class _Drawing:
                 labels = ax.yaxis.get_tightbbox()
                 left = max(box.x0 - labels.x0, 0.0) * scale if labels else 0.0
             if isinstance(panel, Table) and not first:  # its axes may be narrower than foreseen
-                widths = draw.table_widths(panel, width, self.preset)
-                draw.draw_table(ax, panel, widths, self.preset)
+                draw.draw_table(ax, panel, width, self.preset)
             legend_pt = self._add_legend(i, width, left)
             title = wrapped(panel.title, width, self.preset.label_pt)
             ax.set_title(title, fontsize=self.preset.label_pt, pad=3.0 + legend_pt)
