@@ -52,5 +52,10 @@ ANALYSES = {
     "retention_decay": "mechbench.analyses.retention_decay",
     "shared_memory": "mechbench.analyses.shared_memory",
     "hop_labels": "mechbench.analyses.hop_labels",
+    "patchscope": "mechbench.analyses.patchscope",
+    "entity_description": "mechbench.analyses.entity_description",
+    "attention_knockout": "mechbench.analyses.attention_knockout",
+    "sublayer_projection": "mechbench.analyses.sublayer_projection",
+    "two_hop_stages": "mechbench.analyses.two_hop_stages",
     "back_patching": "mechbench.analyses.back_patching",
 }

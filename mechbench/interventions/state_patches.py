@@ -45,7 +45,7 @@ def check_state_patches(
     for prompt in prompts:
         if len(prompt) == 0:
             raise TaskError("There is nothing to continue: every prompt needs at least one token.")
-        model.check_length(len(prompt) + max_new_tokens)
+        model.check_length(len(prompt) + max_new_tokens - 1)
     n_layers = model.cfg.n_layers
     for patch in patches:
         if not 0 <= patch.prompt < len(prompts) or not 0 <= patch.state < len(states):

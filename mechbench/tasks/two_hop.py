@@ -146,7 +146,7 @@ class TwoHopTask:
         """Another query for each, ``[prompt]``: with other entities, and laid out alike if any is.
 
         Raises:
-            TaskError: a query for which no other one has another answer and another bridge.
+            TaskError: a query for which no other one has another answer.
         """
         return partners(self.queries, self.answers[:, 0], self.t1, self.t2)
 

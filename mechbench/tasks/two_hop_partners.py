@@ -11,8 +11,9 @@ from mechbench.tasks.two_hop_texts import TwoHopQuery
 def partners(queries: Sequence[TwoHopQuery], answers: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
     """For each query the next one (cyclically) that shares no answer and no bridge with it.
 
-    Those whose ``t1`` and ``t2`` are the same go before others. ``answers`` are first tokens,
-    ``[prompt]``; two queries share an answer where these are equal, too.
+    Those whose ``t1`` and ``t2`` are the same go before others, and where there is none at all, one
+    that shares the bridge is taken. ``answers`` are first tokens, ``[prompt]``; two queries share
+    an answer where these are equal, too.
 
     Raises:
         TaskError: a query for which there is none.
@@ -29,15 +30,23 @@ def partners(queries: Sequence[TwoHopQuery], answers: Tensor, t1: Tensor, t2: Te
         places.append(len(pool))
         pool.append(i)
 
-    def differs(i: int, j: int) -> bool:
-        a, b = queries[i], queries[j]
-        return first[i] != first[j] and a.e3.name != b.e3.name and a.e2.name != b.e2.name
+    def answers_differ(i: int, j: int) -> bool:
+        return first[i] != first[j] and queries[i].e3.name != queries[j].e3.name
+
+    def both_differ(i: int, j: int) -> bool:
+        return answers_differ(i, j) and queries[i].e2.name != queries[j].e2.name
 
     def chosen(i: int) -> int | None:
-        for pool, at in ((alike[layouts[i]], places[i]), (everyone, i)):
+        anywhere = (everyone, i)
+        tries = (
+            (both_differ, (alike[layouts[i]], places[i])),
+            (both_differ, anywhere),
+            (answers_differ, anywhere),
+        )
+        for fits, (pool, at) in tries:
             for step in range(1, len(pool)):
                 j = pool[(at + step) % len(pool)]
-                if differs(i, j):
+                if fits(i, j):
                     return j
         return None
 
@@ -46,6 +55,6 @@ def partners(queries: Sequence[TwoHopQuery], answers: Tensor, t1: Tensor, t2: Te
         i = found.index(None)
         raise TaskError(
             f"Query {i} ({queries[i].e3.name!r}) has no partner: every other of the {len(queries)} "
-            "queries has the same answer or bridge. Use more queries."
+            "queries has the same answer. Use more queries."
         )
     return tensor(found)

@@ -60,7 +60,9 @@ def measured_section(rows: list[dict[str, Any]]) -> str:
 def _problems(row: Any) -> list[str]:
     if not isinstance(row, dict) or set(row) != set(KEYS):
         return [f"its keys must be {', '.join(KEYS)}, and are {[*row]}"]
-    found = [f"{key} must be text" for key in ("what", "command") if not _is_text(row[key])]
+    found = [
+        f"{key} must be text without |" for key in ("what", "command") if not _is_text(row[key])
+    ]
     if not _is_number(row["value"]):
         found.append("value must be a number")
     if not isinstance(row["n"], int):

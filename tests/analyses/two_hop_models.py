@@ -57,17 +57,15 @@ def answerable(model, n: int = 12, templates: Templates = WORLD):
     """
     tokenizer = model.tokenizer
     ids = torch.tensor([tokenizer(f" {e}")["input_ids"][0] for e in ENTITIES])
-
-    def said(text: str) -> int:
-        row = torch.tensor([[tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]])
-        return int(model(row)[0, -1, ids].argmax())
-
+    texts = [f"the {r} {e}" for e in ENTITIES for r in RELATIONS]
+    rows = torch.tensor([[tokenizer.bos_token_id, *tokenizer(t)["input_ids"]] for t in texts])
+    facts = model(rows)[:, -1, ids].argmax(-1).unflatten(0, (len(ENTITIES), -1)).tolist()
     found = []
     order = torch.randperm(len(ENTITIES) * len(RELATIONS) ** 2).tolist()
     for number in order:
         e1, r1, r2 = number % 12, number // 12 % 4, number // 48
-        e2 = said(f"the {RELATIONS[r1]} {ENTITIES[e1]}")
-        e3 = said(f"the {RELATIONS[r2]} {ENTITIES[e2]}")
+        e2 = facts[e1][r1]
+        e3 = facts[e2][r2]
         if len({e1, e2, e3}) == 3:
             found.append(query(e1, r1, e2, r2, e3, ("a", "b")[number % 2]))
     assert len(found) >= n

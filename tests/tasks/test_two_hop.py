@@ -117,6 +117,8 @@ def test_partner_is_another_query_laid_out_alike(gpt2):
     pairs = task.pairs()
     assert pairs.corrupt.equal(task.clean[task.partners]) and pairs.source["other_layout"] == 1
     assert pairs.spans["t1"].equal(task.t1) and pairs.answer_positions[:, 0].equal(task.t2)
+    shared = [QUERIES[0], TwoHopQuery(Entity("Help"), LENNON, Entity("Mimi"), "hit", "aunt")]
+    assert two_hop_task(gpt2, shared).partners.tolist() == [1, 0]  # better than none
     with pytest.raises(TaskError, match="has no partner"):
         _ = two_hop_task(gpt2, alike).select([0, 2]).pairs()
 

@@ -1,12 +1,18 @@
 """An architecture's own training loss: logged in parts, and resumable although it draws."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from mechbench.errors import TaskError
+from mechbench.models.registry import VARIANTS, variant
 from mechbench.models.variants.gpt2 import GPT2
 from mechbench.training.corpora import corpus_of
 from mechbench.training.loop import initial_model, train
 from tests.training.test_loop import interrupt_at, same_weights, without_seconds
+
+DRAWS = ("ssa",)  # trains a sub-model, drawn for as many positions as are run
 
 
 def noisy_loss(self, tokens, generator, scored=None):
@@ -62,3 +68,39 @@ def test_the_seed_decides_the_draws(tiny_recipe, tmp_path, monkeypatch):
             tiny_recipe, tmp_path / str(len(losses[0])), on_step=lambda *a, s=seen: s.append(a[2])
         )
     assert [m["loss"] for m in losses[0]] == [m["loss"] for m in losses[1]]
+
+
+@pytest.mark.parametrize("spec", VARIANTS, ids=lambda spec: spec.name)
+def test_chosen_tokens_alone_are_trained(spec):
+    """Whatever else an architecture adds, ``next_token`` is of the chosen tokens."""
+    torch.manual_seed(0)
+    model = spec.build(spec.presets["tiny"])
+    draw = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, model.cfg.d_vocab, (4, 20), generator=draw)
+    scored = torch.rand(ids.shape, generator=draw) < 0.3
+    every = torch.ones_like(scored)
+
+    def loss(scored):
+        return model.training_loss(ids, torch.Generator().manual_seed(0), scored)
+
+    try:
+        found, parts = loss(scored)
+    except TaskError as error:
+        assert "chosen tokens alone" in str(error)
+        return
+    whole, _ = loss(None)
+    if spec.name not in DRAWS:
+        torch.testing.assert_close(loss(every)[0], whole, rtol=0, atol=1e-5)
+    if parts or not model.capabilities.causal or spec.name in DRAWS:
+        assert (found - whole).abs() > 1e-4
+        return
+    each = -model(ids).log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
+    torch.testing.assert_close(found, each[scored[:, 1:]].mean())
+
+
+def test_a_first_segment_without_loss_cannot_be_trained_on_chosen_tokens():
+    spec = variant("lory")
+    model = spec.build(replace(spec.presets["tiny"], first_segment="skip_loss"))
+    ids = torch.zeros(2, 40, dtype=torch.int64)
+    with pytest.raises(TaskError, match="chosen tokens alone"):
+        model.training_loss(ids, torch.Generator(), torch.ones_like(ids, dtype=torch.bool))

@@ -1,10 +1,11 @@
 """The text of a world as a kind of corpus."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from tokenizers import Tokenizer
 
+from mechbench.errors import TaskError
 from mechbench.models.base import HookedModel
 from mechbench.tasks.two_hop_world import World
 from mechbench.training.corpus_kind import CorpusKind, CorpusSection
@@ -25,6 +26,14 @@ class TwoHopCorpusRecipe(CorpusSection):
     world_seed: int = Field(0, ge=0)
     ood_share: float = Field(0.15, ge=0, le=1)
     train_share: float = Field(0.8, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_world(self) -> Self:
+        try:
+            _ = self.world
+        except TaskError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @property
     def longest(self) -> int:
