@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
 from mechbench.models.base import HookedModel
 
 
-class Section(BaseModel, extra="forbid", frozen=True):
+class Section(BaseModel):
     """A mapping of a recipe. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CorpusSection(Section):

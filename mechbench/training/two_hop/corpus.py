@@ -59,7 +59,7 @@ class TwoHopCorpus:
         self.n_repeat = round(repeat_share * rows)
         self.n_one = round((rows - self.n_repeat) / 5)
         self.n_two = rows - self.n_repeat - self.n_one
-        self.bos = tokenizer.token_to_id(BOS)
+        self._bos: int = tokenizer.encode(BOS).ids[0]
         self.entities = _ids(tokenizer, world.entities)
         self.relations = _ids(tokenizer, world.relations)
         self._the, self._is, self._colon, self._comma = _ids(tokenizer, ("the", "is", ":", ","))
@@ -101,7 +101,7 @@ class TwoHopCorpus:
     def repetitions(self, repeated: np.ndarray) -> Batch:
         """Rows that repeat each entity of ``[row 4]`` once."""
         ids = np.empty((len(repeated), REPEAT_LENGTH), dtype=np.int64)
-        ids[:, 0], ids[:, 4::4] = self.bos, self._comma
+        ids[:, 0], ids[:, 4::4] = self._bos, self._comma
         ids[:, 1::4] = ids[:, 3::4] = self.entities[repeated]
         ids[:, 2::4] = self._colon
         scored = np.zeros_like(ids, dtype=bool)
@@ -110,8 +110,7 @@ class TwoHopCorpus:
 
     def _rows(self, *words: np.ndarray) -> Batch:
         """BOS, the ids of the words and, last, the entity that is the answer."""
-        *words, answers = words
-        columns = np.broadcast_arrays(self.bos, *words, self.entities[answers])
+        columns = np.broadcast_arrays(self._bos, *words[:-1], self.entities[words[-1]])
         ids = np.stack(columns, axis=1).astype(np.int64)
         scored = np.zeros_like(ids, dtype=bool)
         scored[:, -1] = True
