@@ -16,11 +16,14 @@ import numpy as np
 import xarray as xr
 
 from mechbench.experiments.saved import saved_results
+from mechbench.results import back_patching as pairs
 from mechbench.results.anchored_bias import ACCURACY_FIRST, ACCURACY_LATER, AnchoredBias
+from mechbench.results.back_patching import BackPatching
 from mechbench.results.base import Result
 from mechbench.results.choices import ANCHORED, ARGMAX, ITEMS, LABELS, MEASURE, NOT_FIRST, SET
 from mechbench.results.files import write_atomically
 from mechbench.results.run import open_run
+from mechbench.shapes import POSITION
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,34 @@ def _anchored_bias(result: AnchoredBias) -> list[CardMeasure]:
     ]
 
 
+_PAIR_ROWS = (
+    (pairs.INCORRECT, pairs.ANY_CELL, (pairs.BACK, pairs.OTHER_STATE, pairs.NOISE_STATE)),
+    (pairs.INCORRECT, pairs.FIXED_CELL, (pairs.BACK, pairs.OTHER_STATE, pairs.NOISE_STATE)),
+    (pairs.CORRECT, pairs.FIXED_CELL, (pairs.BACK,)),
+)
+"""Of back-patching: set, rate, and the measures that a card shows of it."""
+
+
+def _back_patching(result: BackPatching) -> list[CardMeasure]:
+    rule = str(result.rates[pairs.RULE].values[0])  # the first token, which all methods score
+    rows = []
+    for place in (str(p) for p in result.rates[POSITION].values):
+        at = {pairs.RULE: rule, POSITION: place}
+        cell = result.fixed_cells.sel({**at, pairs.MEASURE: pairs.BACK}).values.tolist()
+        names = {pairs.ANY_CELL: "any cell", pairs.FIXED_CELL: f"fixed cell {cell[0]} to {cell[1]}"}
+        for name, rate, measures in _PAIR_ROWS:
+            halved = name == pairs.INCORRECT and rate == pairs.FIXED_CELL
+            n = result.n_scored if halved else int((result.sets == name).sum())
+            for measure in measures:
+                where = {**at, pairs.SET: name, pairs.RATE: rate, pairs.MEASURE: measure}
+                what = f"back-patching at {place}, {name} set, {names[rate]}: {measure}"
+                rows.append(measured(what, result.rates.sel(where), n))
+    return rows
+
+
 MEASURES: dict[type[Result], Callable[[Any], list[CardMeasure]]] = {
     AnchoredBias: _anchored_bias,
+    BackPatching: _back_patching,
 }
 """Of each type of result, what a card says of it; one line per type."""
 

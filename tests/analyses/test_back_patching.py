@@ -189,17 +189,17 @@ def test_rates_are_means_of_maxima_of_fixed_cells_and_of_all(found):
             own = result.success.sel({**at, "state": OWN}).values
             cells = {
                 "back-patched": [own[:, s, t] for s, t in back],
-                "forward cells": [own[:, t, s] for s, t in back],
-                "another query's state": [
+                "forward": [own[:, t, s] for s, t in back],
+                "other query": [
                     result.success.sel({**at, "state": OTHER}).values[:, s, t] for s, t in back
                 ],
-                "another answer": [result.other_answer.sel(at).values[:, s, t] for s, t in back],
+                "other answer": [result.other_answer.sel(at).values[:, s, t] for s, t in back],
             }
             best = {m: int(np.mean(np.array(v)[:, chosen], 1).argmax()) for m, v in cells.items()}
             for measure, values in cells.items():
                 values = np.array(values)
-                cell = best[measure if measure == "forward cells" else "back-patched"]
-                pair = back[cell] if measure != "forward cells" else back[cell][::-1]
+                cell = best[measure if measure == "forward" else "back-patched"]
+                pair = back[cell] if measure != "forward" else back[cell][::-1]
                 fixed = result.fixed_cells.sel({**at, "measure": measure})
                 assert tuple(fixed.values) == pair
                 for name in set(sets):
