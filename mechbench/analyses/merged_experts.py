@@ -18,9 +18,10 @@ from mechbench.analyses.common.expert_weights import (
     expert_hooks,
     texts_for,
 )
+from mechbench.analyses.common.inspections import cannot_inspect
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
-from mechbench.errors import TaskError, UnsupportedHookError
+from mechbench.errors import TaskError
 from mechbench.models.components.merged_mlp import MergedMLP
 from mechbench.results.merged_experts import DOMAIN, EXPERT, MEAN, OTHER, TARGET, MergedExperts
 from mechbench.shapes import LAYER, PROMPT
@@ -128,11 +129,7 @@ def _parameters(model, layer: int) -> Tensor:
     """All parameters of each expert, ``[expert parameter]``, in double precision."""
     mlp = model.blocks[layer].mlp
     if not isinstance(mlp, MergedMLP):
-        raise UnsupportedHookError(
-            f"{model.cfg.model_name!r} mixes what its experts write and does not merge their "
-            "parameters: use expert_load and expert_interventions, or an architecture that "
-            "merges: lory."
-        )
+        raise cannot_inspect(model, "merged_experts", "merged parameters of its experts")
     matrices = (mlp.W_gate, mlp.W_in, mlp.W_out)
     return torch.cat([matrix.flatten(1) for matrix in matrices], dim=1).double().cpu()
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mechbench.analyses.common.answer_reading import AnswerReading, answer_reading
 from mechbench.analyses.common.estimates import estimate, labelled
+from mechbench.analyses.common.granularity_choice import chosen_submodels
 from mechbench.analyses.common.head_weights import final_norm
 from mechbench.analyses.common.inspections import require_inspection
 from mechbench.analyses.common.prompt_measures import PromptMeasures, measure_prompts
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
-from mechbench.analyses.common.submodels import chosen_submodels
 from mechbench.analyses.common.weights import final_scale
 from mechbench.errors import TaskError
 from mechbench.results.mlp_rings import (

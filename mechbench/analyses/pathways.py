@@ -7,9 +7,9 @@ import torch
 import xarray as xr
 
 from mechbench.analyses.common.estimates import estimate, labelled
+from mechbench.analyses.common.pathway_scores import Scores, SubModels
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
-from mechbench.analyses.common.sub_models import Scores, SubModels
 from mechbench.errors import TaskError
 from mechbench.models.pathways import FORMS, check_sampling, require_samplable
 from mechbench.results.pathways import DRAW, FORM, KEPT, MEMBERS, Pathways

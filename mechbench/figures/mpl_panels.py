@@ -211,11 +211,14 @@ def table_widths(panel: Table, width: float, preset: Preset) -> list[float]:
     if sum(wanted) <= width:
         spare = (width - sum(wanted)) / len(wanted)
         return [w + spare for w in wanted]
-    # Narrow columns keep what they need; the wide ones share what is left.
-    fair = width / len(wanted)
-    narrow = [w if w <= fair else 0.0 for w in wanted]
-    wide = sum(w for w in wanted if w > fair)
-    return [w if w <= fair else (width - sum(narrow)) * w / wide for w in wanted]
+    # The widest columns are cut to one width; all others keep what they need.
+    left, cut = width, 0.0
+    for n, narrowest in zip(range(len(wanted), 0, -1), sorted(wanted), strict=True):
+        cut = left / n
+        if narrowest > cut:
+            break
+        left -= narrowest
+    return [min(w, cut) for w in wanted]
 
 
 def _is_number_column(panel: Table, column: int) -> bool:

@@ -227,7 +227,7 @@ class _Drawing:
         spacing = width / max(len(labels), 1)
         numeric = is_numeric(labels)
         size = self.preset.tick_pt if numeric else self.preset.token_pt
-        texts = [shortened(label, 60.0, size) for label in labels]
+        texts = [shortened(label, 110.0, size) for label in labels]
         widest = max((width_pt(t, size) for t in texts), default=0.0)
         level = numeric or widest + 3.0 <= spacing
         needed = widest + (4.0 if numeric else 3.0) if level else size * 1.15

@@ -198,7 +198,7 @@ def test_random_prompts_and_the_figure(model, task, tmp_path):
 
 
 def test_what_it_cannot_do(make_model, model, task):
-    with pytest.raises(UnsupportedHookError, match="Architectures that do: DeepSeek-V2"):
+    with pytest.raises(UnsupportedHookError, match="architectures: deepseek-v2"):
         latent_attention(make_model(), task)
     with pytest.raises(UnsupportedHookError, match="has W_Q, W_K and W_V of its own"):
         head_scores(model, task)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mechbench.analyses import mlp_rings as module
-from mechbench.analyses.common.submodels import chosen_submodels
+from mechbench.analyses.common.granularity_choice import chosen_submodels
 from mechbench.analyses.direct_attribution import direct_attribution
 from mechbench.analyses.mlp_rings import mlp_rings
 from mechbench.errors import TaskError, UnsupportedHookError

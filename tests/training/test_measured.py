@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mechbench.errors import StoreError
+from mechbench.training.annotate import annotate
 from mechbench.training.card import render_card
 from mechbench.training.export import export_model
 from mechbench.training.loop import train
@@ -59,3 +60,16 @@ def test_files_that_hold_no_measured_numbers(tmp_path, content, message):
 def test_it_is_read_before_anything_is_scored(tmp_path):
     with pytest.raises(StoreError, match="cannot be read"):
         export_model([tmp_path / "no-run"], tmp_path / "m", measured=tmp_path / "none.json")
+
+
+def test_rows_can_be_added_to_a_folder_later(tiny_recipe, tmp_path):
+    run = train(tiny_recipe, tmp_path / "run")
+    rows = written(tmp_path, [ROW])
+    export_model([run.folder], tmp_path / "m", test_prompts=8, measured=rows)
+    export_model([run.folder], tmp_path / "later", test_prompts=8)
+    annotate(tmp_path / "later", rows)
+    annotate(tmp_path / "later", rows)  # in the place of those that are there
+    for name in ("metrics.json", "card.md"):
+        assert (tmp_path / "later" / name).read_bytes() == (tmp_path / "m" / name).read_bytes()
+    with pytest.raises(StoreError, match=r"run-not-exported has no metrics\.json"):
+        annotate(tmp_path / "run-not-exported", rows)

@@ -13,8 +13,13 @@ def require_inspection(model, analysis: str, names: Sequence[str]) -> None:
     """
     missing = [name for name in names if name not in model.hook_dict]
     if missing:
-        able = [spec.name for spec in VARIANTS if analysis in spec.inspections]
-        raise UnsupportedHookError(
-            f"{model.cfg.model_name!r} has no hook point {missing[0]!r}, so {analysis} has nothing "
-            f"to look at. Use a model of one of these architectures: {', '.join(able)}."
-        )
+        raise cannot_inspect(model, analysis, f"hook point {missing[0]!r}")
+
+
+def cannot_inspect(model, analysis: str, lacking: str) -> UnsupportedHookError:
+    """The refusal of a model that has no ``lacking``; it names the architectures that do."""
+    able = [spec.name for spec in VARIANTS if analysis in spec.inspections]
+    return UnsupportedHookError(
+        f"{model.cfg.model_name!r} has no {lacking}, so {analysis} has nothing to look at. Use a "
+        f"model of one of these architectures: {', '.join(able)}."
+    )

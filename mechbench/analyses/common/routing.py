@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from mechbench.errors import UnsupportedHookError
+from mechbench.analyses.common.inspections import cannot_inspect
 from mechbench.models.base import HookedModel
 from mechbench.models.variants.mod import MoD
 from mechbench.tasks.metrics import AnswerLogProb
@@ -22,10 +22,7 @@ def require_routers(model: HookedModel) -> MoD:
         UnsupportedHookError: it has none.
     """
     if not isinstance(model, MoD) or not model.routers:
-        raise UnsupportedHookError(
-            f"{model.cfg.model_name!r} has no blocks that tokens may go past, so no routes to "
-            "look at. Give a Mixture-of-Depths model (variant 'mod'), such as 'mixed-mod'."
-        )
+        raise cannot_inspect(model, "router_map", "blocks that tokens may go past")
     return model
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mechbench.errors import UnsupportedHookError
-from mechbench.models.registry import VARIANTS
+from mechbench.analyses.common.inspections import cannot_inspect
 from mechbench.results.latent_attention import BOTH, CONTENT, LEVELLED, POSITION
 from mechbench.tasks.metrics import Metric
 
@@ -21,11 +20,7 @@ def require_score_parts(model) -> None:
     """Raises UnsupportedHookError where scores have no content and position part."""
     if part_name(CONTENT, 0) in model.hook_dict:
         return
-    can = [spec.title for spec in VARIANTS if _NAMES[CONTENT] in spec.hook_shapes]
-    raise UnsupportedHookError(
-        f"{model.cfg.model_name!r} does not add its attention scores up from a content and a "
-        f"position part. Architectures that do: {', '.join(can)}."
-    )
+    raise cannot_inspect(model, "latent_attention", "scores of a content and a position part")
 
 
 def part_name(part: str, layer: int) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mechbench.errors import UnsupportedHookError
-from mechbench.models.registry import VARIANTS
+from mechbench.analyses.common.inspections import cannot_inspect
 from mechbench.tasks.metrics import Metric
 
 
@@ -17,7 +16,7 @@ def retention_layers(model) -> list[int]:
     """
     layers = _layers_with(model, "attn.hook_log_decay")
     if not layers:
-        raise UnsupportedHookError(_refusal(model, "retention", "retention_decay"))
+        raise cannot_inspect(model, "retention_decay", "retention")
     return layers
 
 
@@ -28,7 +27,7 @@ def memory_layers(model) -> list[int]:
         UnsupportedHookError: nothing is shared.
     """
     if "yoco.hook_shared_k" not in model.hook_dict:
-        raise UnsupportedHookError(_refusal(model, "memory that layers share", "shared_memory"))
+        raise cannot_inspect(model, "shared_memory", "memory that layers share")
     return list(model.cross_layers)
 
 
@@ -44,11 +43,3 @@ def write(value: Callable[[Tensor], Tensor] | Tensor) -> Callable:
 
 def _layers_with(model, end: str) -> list[int]:
     return [i for i in range(model.cfg.n_layers) if f"blocks.{i}.{end}" in model.hook_dict]
-
-
-def _refusal(model, what: str, analysis: str) -> str:
-    able = [spec.name for spec in VARIANTS if analysis in spec.inspections]
-    return (
-        f"{model.cfg.model_name!r} has no {what}. {analysis} looks at models of the architecture "
-        f"{' or '.join(able)}, such as the bundled 'mixed-yoco'."
-    )

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mechbench.errors import SpecError, TaskError
+from mechbench.errors import TaskError
 from mechbench.models.components.attention import Attention
 from mechbench.models.components.block import TransformerBlock
 from mechbench.models.components.merged_mlp import MergedMLP
@@ -32,6 +32,7 @@ from mechbench.models.components.segment_routing import (
     RunningMean,
     Uniform,
 )
+from mechbench.models.config_checks import require_choice, require_positive
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.spec import VariantSpec
@@ -79,14 +80,8 @@ class LoryConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_experts", "segment_length"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} = {getattr(self, name)}, which must be at least 1.")
-        if self.first_segment not in FIRST_SEGMENT:
-            raise SpecError(
-                f"first_segment = {self.first_segment!r} is not known: use "
-                f"{', '.join(FIRST_SEGMENT)}."
-            )
+        require_positive(self, ("n_experts", "segment_length"))
+        require_choice(self, "first_segment", FIRST_SEGMENT)
 
 
 class LoryBlock(TransformerBlock):

@@ -15,6 +15,7 @@ from mechbench.models.components.block import TransformerBlock, gelu_block
 from mechbench.models.components.embedding import TiedUnembedding
 from mechbench.models.components.norm import LayerNorm
 from mechbench.models.components.span import CAUSAL, Blockwise, Causal, Window, span_of
+from mechbench.models.config_checks import require_equal_heads
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.spec import VariantSpec
@@ -54,10 +55,7 @@ class MASFormerConfig:
                 f"spans names {len(self.spans)} layers, and n_layers is {self.n_layers}: give one "
                 "span for each layer, from the bottom."
             )
-        if self.d_model % self.n_heads:
-            raise SpecError(
-                f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}."
-            )
+        require_equal_heads(self)
 
     @property
     def d_head(self) -> int:

@@ -22,6 +22,7 @@ from mechbench.models.components.block import TransformerBlock
 from mechbench.models.components.mlp import GELU
 from mechbench.models.components.nested_mlp import NestedMLP
 from mechbench.models.components.norm import LayerNorm
+from mechbench.models.config_checks import require_choice, require_equal_heads
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.parts import (
@@ -70,14 +71,8 @@ class MatFormerConfig:
             a >= b for a, b in zip((0, *self.widths), self.widths, strict=False)
         ):
             raise SpecError(f"widths = {list(self.widths)} must rise from at least 1.")
-        if self.training not in TRAINING:
-            raise SpecError(
-                f"training = {self.training!r} is not known: use {', '.join(TRAINING)}."
-            )
-        if self.d_model % self.n_heads:
-            raise SpecError(
-                f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}."
-            )
+        require_choice(self, "training", TRAINING)
+        require_equal_heads(self)
         if self.granularities:
             check_granularities(self.granularities, self.n_layers, len(self.widths))
 

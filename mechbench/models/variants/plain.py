@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mechbench.errors import SpecError
 from mechbench.models.components.attention import Attention
 from mechbench.models.components.block import TransformerBlock
 from mechbench.models.components.mlp import MLP
 from mechbench.models.components.norm import NoNorm
 from mechbench.models.components.span import CAUSAL, EVERYTHING
+from mechbench.models.config_checks import require_choice, require_positive
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder
 from mechbench.models.spec import VariantSpec
@@ -56,11 +56,8 @@ class PlainConfig:
     learned_positions: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_layers", "n_heads", "d_model", "d_head", "d_vocab", "n_ctx"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} = {getattr(self, name)}, which must be at least 1.")
-        if self.act not in ACTIVATIONS:
-            raise SpecError(f"act = {self.act!r} is not known: use {', '.join(ACTIVATIONS)}.")
+        require_positive(self, ("n_layers", "n_heads", "d_model", "d_head", "d_vocab", "n_ctx"))
+        require_choice(self, "act", ACTIVATIONS)
 
 
 def _block(cfg: PlainConfig) -> TransformerBlock:

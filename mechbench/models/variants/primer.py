@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from mechbench.errors import SpecError
 from mechbench.models.components.attention import Attention
 from mechbench.models.components.convolved_attention import (
     N_TAPS,
@@ -29,6 +28,7 @@ from mechbench.models.components.convolved_attention import (
 from mechbench.models.components.head_inputs import HeadInputs
 from mechbench.models.components.mlp import GELU, MLP
 from mechbench.models.components.norm import LayerNorm
+from mechbench.models.config_checks import require_choice, require_equal_heads
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.parts import Reads, Writes, head_names, head_reads, head_writes, mlp_reads
@@ -70,14 +70,9 @@ class PrimerConfig:
         return self.d_model // self.n_heads
 
     def __post_init__(self) -> None:
-        if self.form not in BLOCKS:
-            raise SpecError(f"form = {self.form!r} is not known: use {', '.join(BLOCKS)}.")
-        if self.act not in ACTIVATIONS:
-            raise SpecError(f"act = {self.act!r} is not known: use {', '.join(ACTIVATIONS)}.")
-        if self.d_model % self.n_heads:
-            raise SpecError(
-                f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}."
-            )
+        require_choice(self, "form", BLOCKS)
+        require_choice(self, "act", ACTIVATIONS)
+        require_equal_heads(self)
 
 
 class _PrimerBlock(HeadInputs, ABC):

@@ -18,6 +18,7 @@ from torch import Tensor
 from mechbench.errors import SpecError
 from mechbench.models.components.block import gelu_block
 from mechbench.models.components.norm import LayerNorm
+from mechbench.models.config_checks import require_equal_heads
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.pathways import check_sampling, ensemble_logits, sampled
@@ -57,10 +58,7 @@ class SSAConfig:
         check_sampling(self.form, self.kept, self.sigma)
         if not 0 <= self.dense_share <= 1:
             raise SpecError(f"dense_share = {self.dense_share} must be a share of the steps.")
-        if self.d_model % self.n_heads:
-            raise SpecError(
-                f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}."
-            )
+        require_equal_heads(self)
 
     @property
     def d_head(self) -> int:

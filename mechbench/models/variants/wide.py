@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from mechbench.errors import SpecError
 from mechbench.models.components.block import gelu_block
 from mechbench.models.components.norm import LayerNorm
+from mechbench.models.config_checks import require_positive
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.spec import VariantSpec
@@ -39,9 +40,9 @@ class WideConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "d_vocab", "n_ctx"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} = {getattr(self, name)}, which must be at least 1.")
+        require_positive(
+            self, ("n_layers", "n_heads", "d_model", "d_head", "d_mlp", "d_vocab", "n_ctx")
+        )
 
 
 class Wide(Decoder):

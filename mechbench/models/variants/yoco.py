@@ -41,6 +41,7 @@ from mechbench.models.components.shared_memory import (
     memory_reads,
 )
 from mechbench.models.components.span import Window
+from mechbench.models.config_checks import require_choice, require_positive
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.hooks import is_hooked
@@ -97,18 +98,13 @@ class YocoConfig:
             ("retention_form", FORMS),
             ("rope_frequencies", tuple(FREQUENCIES)),
         ):
-            if getattr(self, name) not in known:
-                raise SpecError(
-                    f"{name} = {getattr(self, name)!r} is not known: use {', '.join(known)}."
-                )
+            require_choice(self, name, known)
         if not 0 < self.n_self_layers < self.n_layers:
             raise SpecError(
                 f"n_self_layers = {self.n_self_layers} of n_layers = {self.n_layers} leaves one "
                 "half empty: give at least 1 and fewer than n_layers."
             )
-        for name in ("chunk", "window"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} = {getattr(self, name)}, which must be at least 1.")
+        require_positive(self, ("chunk", "window"))
         if self.n_heads % self.n_kv_heads or self.d_head % 2:
             raise SpecError(
                 f"n_heads = {self.n_heads} must be a multiple of n_kv_heads = {self.n_kv_heads}, "
