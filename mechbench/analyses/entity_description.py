@@ -8,8 +8,6 @@ import torch
 import xarray as xr
 
 from mechbench.analyses.common.descriptions import (
-    DESCRIPTION,
-    LENS,
     Decoding,
     Descriptions,
     check_decoding,
@@ -25,6 +23,7 @@ from mechbench.analyses.common.query_groups import (
     query_groups,
 )
 from mechbench.analyses.common.steps import Progress, Steps
+from mechbench.analyses.common.target_prompts import DESCRIPTION, LENS
 from mechbench.interventions.patchscope import check_layers
 from mechbench.results.entity_description import SHOWN, EntityDescription
 from mechbench.results.query_groups import ENTITIES, ENTITY, SOURCE_LAYER, TARGET_LAYER, WHERE
@@ -57,8 +56,9 @@ def entity_description(
     Args:
         where: positions of the states, some of "t1", "t2", "e1", "r1", "r2".
         prompt: the target prompt: "description" and "repeat" (few-shot lines of real names),
-            "words" (a repetition of the task's own entities, for bundled models), "lens" (none: the
-            state is unembedded), or a text with a placeholder ``x`` as a word of its own.
+            "words" (a repetition of the task's own entities, for bundled models), "second_hop" and
+            "composition" (each query's own prompt, the state for e2 or e1), "lens" (none: the state
+            is unembedded), or a text with a placeholder ``x`` as a word of its own.
         method: "sample" (one continuation per seed, temperature 1 among the 50 likeliest tokens),
             "greedy", or "argmax" (the first token, which must begin a name).
         source_layers, target_layers: blocks, all by default.
@@ -96,7 +96,7 @@ def entity_description(
     hits = _stacked([each.hits for each in found], axes)
     control = _stacked([each.control for each in found], axes)
     first = first_layer(hits.any(TARGET_LAYER), SOURCE_LAYER)
-    is_first = (hits[SOURCE_LAYER] == first).transpose(WHERE, ENTITY, SOURCE_LAYER, PROMPT)
+    is_first = (first == hits[SOURCE_LAYER]).transpose(WHERE, ENTITY, SOURCE_LAYER, PROMPT)
     return EntityDescription(
         prompt=prompt,
         method=method,
@@ -107,7 +107,7 @@ def entity_description(
         cells=by_group(hits, groups, seed=seed),
         control_cells=by_group(control, groups, seed=seed),
         first=first,
-        first_share=by_group(is_first.assign_attrs(hits.attrs), groups, seed=seed),
+        first_share=by_group(is_first.rename(None).assign_attrs(hits.attrs), groups, seed=seed),
         examples=_examples(found, list(where), pairs),
         provenance=clock.provenance(model, groups.task, seed=seed),
     )

@@ -10,12 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mechbench.analyses.common.descriptions import LENS, Decoding, check_method_of, target_of
+from mechbench.analyses.common.descriptions import Decoding, check_method_of
 from mechbench.analyses.common.estimates import estimate, labelled
 from mechbench.analyses.common.frame import check_size
 from mechbench.analyses.common.hops import answer_texts
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
+from mechbench.analyses.common.target_prompts import LENS, target_of
 from mechbench.analyses.common.token_labels import token_labels
 from mechbench.errors import TaskError, did_you_mean
 from mechbench.interventions.patchscope import (
@@ -60,6 +61,7 @@ def patchscope(
     Args:
         where: a span of the task, or "answer", the position that predicts the (last) answer.
         prompt: as in ``entity_description``: a named prompt or a text with a placeholder ``x``.
+            "second_hop" and "composition" are each query's own prompts with the state for e2, e1.
         source_layers, target_layers: blocks, all by default.
         target_model: name or folder of the model that reads the target prompt; this one by default.
         mapping: a ``.safetensors`` file with ``W [d_source d_target]`` and, where there is one,
@@ -83,10 +85,8 @@ def patchscope(
     pairs = task.pairs()
     rows, positions = _rows(model, pairs, where)
     sources = list(range(model.cfg.n_layers) if source_layers is None else source_layers)
-    every = range(reader.cfg.n_layers)
-    target = target_of(
-        reader, task, prompt, list(every if target_layers is None else target_layers)
-    )
+    every = list(range(reader.cfg.n_layers))
+    target = target_of(reader, task, prompt, every if target_layers is None else target_layers)
     check_layers(model, sources)
     check_layers(reader, target.layers)
     between = None if mapping is None else _mapping(mapping)
@@ -167,7 +167,7 @@ class _Said:
 
     def __init__(self, model, reader, pairs: PromptPairs, target: Target, decoded: Decoded):
         flat = decoded.tokens.flatten(0, 3)
-        texts = answer_texts(reader, list(target.prompts) * len(flat), flat)
+        texts = answer_texts(reader, target.rows(len(flat)), flat)
         self.texts = np.array(texts, dtype=str).reshape(decoded.tokens.shape[:-1])
         self._answers = token_labels(model, pairs.answers[:, -1].tolist())
         if model.tokenizer is not None:
@@ -186,7 +186,7 @@ class _Said:
             found[..., i] = np.vectorize(lambda text, a=answer: self._says(text, a), otypes=[bool])(
                 self.texts[..., i]
             )
-        return found.any(0)
+        return np.logical_or.reduce(found, axis=0)
 
     def _says(self, text: str, answer: str) -> bool:
         lowered = str(text).lower()

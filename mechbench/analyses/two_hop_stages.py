@@ -8,8 +8,6 @@ import torch
 import xarray as xr
 
 from mechbench.analyses.common.descriptions import (
-    DESCRIPTION,
-    LENS,
     Decoding,
     Descriptions,
     check_decoding,
@@ -34,6 +32,7 @@ from mechbench.analyses.common.query_groups import (
     query_groups,
 )
 from mechbench.analyses.common.steps import Progress, Steps
+from mechbench.analyses.common.target_prompts import DESCRIPTION, LENS
 from mechbench.results.query_groups import ENTITIES, GROUP
 from mechbench.results.two_hop_stages import EVENT, EVENTS, STAGE, STAGES, TwoHopStages
 from mechbench.shapes import PROMPT
@@ -130,7 +129,7 @@ def _events(
 ) -> np.ndarray:
     """First layers ``[event prompt]``; with "control" those of other queries' names."""
     decoded = [d.hits if which == "own" else d.control for d in (at_t1, at_t2)]
-    by_source = [hits.any(2) for hits in decoded]  # [entity source_layer prompt]
+    by_source = [np.logical_or.reduce(hits, axis=2) for hits in decoded]  # over target layers
     ranks = written.first if which == "own" else written.control
     e2, e3 = ENTITIES.index("e2"), ENTITIES.index("e3")
     found = [

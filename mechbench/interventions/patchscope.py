@@ -42,6 +42,10 @@ class Target:
     positions: Sequence[int]
     layers: Sequence[int]
 
+    def rows(self, n: int) -> list[Tensor]:
+        """The prompts of ``n`` continuations, whose last axis is the source prompt."""
+        return list(self.prompts) * (n // len(self.prompts))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:

@@ -69,7 +69,8 @@ def _drawn(world: World, kind: str, n: int, seed: int) -> list[TwoHopQuery]:
     rng = seeded(seed, world.seed, CHAIN_KINDS.index(kind))
     chosen = chains[rng.permutation(len(chains))[:n]]
     names, relations = world.entities, world.relations
-    return [
-        TwoHopQuery(*(Entity(names[i]) for i in ends), relations[r1], relations[r2], kind)
-        for (_, r1, r2), ends in zip(chosen.tolist(), world.ends(chosen).tolist(), strict=True)
-    ]
+    queries = []
+    for (_, r1, r2), ends in zip(chosen.tolist(), world.ends(chosen).tolist(), strict=True):
+        e1, e2, e3 = (Entity(names[i]) for i in ends)
+        queries.append(TwoHopQuery(e1, e2, e3, relations[r1], relations[r2], kind))
+    return queries

@@ -12,13 +12,13 @@ from mechbench.tasks.two_hop_texts import WORLD, Entity, Templates, TwoHopQuery
 
 ENTITIES = tuple(f"e{i}" for i in range(12))
 RELATIONS = tuple(f"r{i}" for i in range(4))
-_WORDS = ("<bos>", "the", "of", "is", ":", ",", *ENTITIES, *RELATIONS)
+_WORDS = ("<bos>", "<unk>", "the", "of", "is", ":", ",", "x", *ENTITIES, *RELATIONS)
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word, and a space between words when they are decoded."""
-    vocab = {("Ġ" + word if i else word): i for i, word in enumerate(_WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocab=vocab, unk_token="Ġ,"))
+    vocab = {(word if i < 2 else "Ġ" + word): i for i, word in enumerate(_WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocab=vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(" ", "merged_with_next"),
@@ -26,7 +26,7 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>")
 
 
 def tiny_gpt2(scale: float = 0.3, **changes):

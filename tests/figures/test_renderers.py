@@ -160,7 +160,7 @@ def test_boxes_agree():
         there = np.isfinite(series.values)
         np.testing.assert_array_equal([b.get_y() for b in ours], series.q1)
         np.testing.assert_allclose([b.get_height() for b in ours], series.q3 - series.q1)
-        drawn = [s[0, 1] for s in median.get_segments() if np.isfinite(s).all()]
+        drawn = [s[0, 1] for s in median.get_segments() if s.ndim == 2]
         np.testing.assert_array_equal(drawn, series.values[there])
         for name, values in (
             ("lowerfence", series.low),

@@ -10,23 +10,12 @@ from torch import Tensor
 
 from mechbench.analyses.common.hops import answer_texts
 from mechbench.analyses.common.steps import Steps
+from mechbench.analyses.common.target_prompts import DESCRIPTION, LENS, target_of
 from mechbench.errors import TaskError, TokenizerError, did_you_mean
-from mechbench.interventions.patchscope import Target, check_layers, decode_states, states_at
+from mechbench.interventions.patchscope import check_layers, decode_states, states_at
 from mechbench.results.query_groups import ENTITIES
-from mechbench.tasks.base import Task
-from mechbench.tasks.tokens import pieces, text_ids
 from mechbench.tasks.two_hop import TwoHopTask
 from mechbench.tasks.two_hop_texts import COMPOSITION, SPANS, Entity, TwoHopQuery
-
-DESCRIPTION, REPEAT, WORDS, LENS = "description", "repeat", "words", "lens"
-PROMPTS = {
-    DESCRIPTION: (
-        "Syria: Syria is a country in the Middle East, Leonardo DiCaprio: Leonardo DiCaprio is an "
-        "American actor, Samsung: Samsung is a South Korean multinational corporation, x"
-    ),
-    REPEAT: "Syria: Syria, Leonardo DiCaprio: Leonardo DiCaprio, Samsung: Samsung, x",
-}
-"""Target prompts; the placeholder is their last token. Source: Ghandeharioun et al. 2024."""
 
 DECODINGS = ("sample", "greedy", "argmax")
 _TOP_K = 50  # what Hugging Face's sampling took where nothing else was said
@@ -102,38 +91,6 @@ def check_method_of(model, decoding: Decoding) -> None:
         )
 
 
-def target_of(model, task: Task, prompt: str, layers: Sequence[int]) -> Target:
-    """The target prompt as ids, BOS first, and where its placeholder is.
-
-    ``words``, for two-hop queries, repeats three entities (``a : a , b : b , c : c , x :``), and
-    ``lens`` is no prompt: the state is written after the last block and read at once.
-
-    Raises:
-        TaskError: too few entities, or a text whose placeholder is no token of its own.
-        TokenizerError: text without a tokenizer.
-    """
-    if prompt == LENS:
-        last = model.cfg.n_layers - 1
-        return Target(prompts=[task.clean[0, :1]], positions=[0], layers=[last])
-    if model.tokenizer is None:
-        raise TokenizerError(
-            f"{model.cfg.model_name!r} has no tokenizer for the prompt {prompt!r}: use 'lens'."
-        )
-    text = _words(task) if prompt == WORDS else PROMPTS.get(prompt, prompt)
-    ids = text_ids(model.tokenizer, text)
-    placeholder = _words(task).split()[-2] if prompt == WORDS else "x"
-    wanted = text_ids(model.tokenizer, f" {placeholder}")
-    places = [i for i, token in enumerate(ids) if [token] == wanted]
-    if not places:
-        raise TaskError(
-            f"The target prompt {text!r} has no token ' {placeholder}' to write states at: "
-            f"{pieces(model.tokenizer, ids)}. Put ' {placeholder}' where the state belongs."
-        )
-    bos = [] if model.tokenizer.bos_token_id is None else [model.tokenizer.bos_token_id]
-    position = len(bos) + places[-1]
-    return Target(prompts=[torch.tensor([*bos, *ids])], positions=[position], layers=list(layers))
-
-
 def describe(
     model,
     task: TwoHopTask,
@@ -155,7 +112,7 @@ def describe(
     call = steps.call(f"descriptions-{where}", n_cells)
     decoded = decode_states(model, states, target, **decoding.options(), **call).tokens
     flat = decoded.flatten(0, 3)
-    texts = np.array(answer_texts(model, list(target.prompts) * len(flat), flat), dtype=str)
+    texts = np.array(answer_texts(model, target.rows(len(flat)), flat), dtype=str)
     texts = texts.reshape(decoded.shape[:-1])
     own = torch.arange(len(task))
     hits, control = (
@@ -185,7 +142,9 @@ def _signs(entity: Entity) -> list[str]:
     return behind + [f"{name}: " for name in names]
 
 
-def _hits(task: TwoHopTask, decoded: Tensor, texts: np.ndarray, of: Tensor, method: str):
+def _hits(
+    task: TwoHopTask, decoded: Tensor, texts: np.ndarray, of: Tensor, method: str
+) -> np.ndarray:
     """Whether each query's states describe the entities of the query ``of [prompt]``."""
     hits = np.zeros((len(ENTITIES), *texts.shape), dtype=bool)
     for i, j in enumerate(of.tolist()):
@@ -203,17 +162,4 @@ def _hits(task: TwoHopTask, decoded: Tensor, texts: np.ndarray, of: Tensor, meth
             label = known[text]
             if label is not None:
                 hits[(ENTITIES.index(label), *cell, i)] = True
-    return hits.any(1)
-
-
-def _words(task: Task) -> str:
-    """A repetition of three entities of the task and a colon after the placeholder."""
-    if not isinstance(task, TwoHopTask):
-        raise TaskError(
-            f"The target prompt 'words' is made of a two-hop task's entities, not of {task.name!r}."
-        )
-    names = sorted({entity.name for q in task.queries for entity in (q.e1, q.e2, q.e3)})
-    if len(names) < 4:
-        raise TaskError(f"The target prompt 'words' needs four entities, and there are {names}.")
-    *shown, placeholder = names[:4]
-    return " ".join([*(f"{name} : {name} ," for name in shown), placeholder, ":"])
+    return np.logical_or.reduce(hits, axis=1)  # over samples

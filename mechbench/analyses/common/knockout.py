@@ -84,7 +84,7 @@ def other_keys(queries: Tensor, keys: Tensor, seed: int) -> Tensor:
     rng = np.random.default_rng(seed)
     chosen = []
     for query, key in zip(queries.tolist(), keys.tolist(), strict=True):
-        free = [p for p in range(1, query) if p != key] or [p for p in (0, query) if p != key]
+        free = [p for p in range(1, query) if p != key] or [0 if key else query]
         chosen.append(int(rng.choice(free)))
     return torch.tensor(chosen)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mechbench.analyses.common.norm_map import require_hooks
@@ -37,6 +38,7 @@ def check_sublayers(model) -> None:
     require_hooks(model, [f"blocks.{i}.{hook}" for i in layers for hook in _HOOKS.values()])
 
 
+@torch.inference_mode()
 def project(model, task: TwoHopTask, steps: Steps) -> Projections:
     """Attention and MLP outputs at t2 through the final norm and the unembedding.
 

@@ -100,4 +100,5 @@ def by_group(values: xr.DataArray, groups: QueryGroups, *, seed: int) -> xr.Data
 def first_layer(found: xr.DataArray, layer: str = LAYER) -> xr.DataArray:
     """The first layer at which something was found; NaN where it never was. Drops ``layer``."""
     layers = found[layer].astype(float)
-    return layers.where(found).min(layer).assign_attrs(units="1", long_name="first layer")
+    first = layers.where(found).min(layer).rename(None)
+    return first.assign_attrs(units="1", long_name="first layer")
