@@ -247,6 +247,14 @@ def test_first_tokens_alone(late):
     assert result.success.equals(first)
 
 
+def test_a_cap_leaves_out_queries_of_one_bridge(late):
+    task = late_task()
+    result = back_patching(late_model(), task, method="argmax", cap=1, cap_by="e2")
+    bridges = [task.queries[i].e2.name for i in result.sets["prompt"].values]
+    assert len(set(bridges)) == len(bridges) == len({q.e2.name for q in task.queries})
+    assert result.counts == {"incorrect": len(bridges), "correct": 0, "neither": 12 - len(bridges)}
+
+
 def test_interrupted_work_goes_on(tmp_path, monkeypatch, late):
     model, task = late_model(), late_task()
     monkeypatch.setattr(layer_pairs, "_ROWS_AT_ONCE", 40)
@@ -290,6 +298,8 @@ def test_result_and_figure(tmp_path, late, found):
         ({"positions": ["t1", "t1"]}, "some of t1, t2"),
         ({"most": 1}, "too few"),
         ({"method": "guess"}, "method='guess'"),
+        ({"cap": 1}, "cap_by='e2'"),
+        ({"cap": 1, "cap_by": "e3"}, "cap_by='e3'"),
         ({"max_new_tokens": 40}, "context is 16"),
     ],
 )
