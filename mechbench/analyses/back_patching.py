@@ -12,9 +12,11 @@ from mechbench.analyses.common.frame import check_size
 from mechbench.analyses.common.hops import (
     MAX_NEW_TOKENS,
     ask_all,
+    bridge_kinds,
     check_method,
     n_new_tokens,
     set_names,
+    within_cap,
 )
 from mechbench.analyses.common.layer_pairs import n_patches, patch_all_pairs
 from mechbench.analyses.common.pair_answers import PairAnswers, read_pairs
@@ -40,6 +42,7 @@ from mechbench.results.back_patching import (
     TEXT,
     BackPatching,
 )
+from mechbench.results.hop_labels import NEITHER
 from mechbench.shapes import POSITION, PROMPT
 from mechbench.tasks.two_hop import TwoHopTask
 from mechbench.tasks.two_hop_texts import COMPOSITION, LABELS
@@ -56,6 +59,8 @@ def back_patching(
     method: str = "generate",
     max_new_tokens: int = MAX_NEW_TOKENS,
     most: int | None = None,
+    cap: int | None = None,
+    cap_by: str = "e2_type",
     seed: int = 0,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
@@ -68,10 +73,12 @@ def back_patching(
             The sets of queries are made by the text, or by the first token.
         max_new_tokens: of "generate".
         most: queries of each set that are run at most, drawn by the seed; None for all.
+        cap, cap_by: keep at most so many queries of each bridge in each set before that, as
+            ``hop_labels`` does.
         seed: of the noise, of that draw, of the split that chooses a fixed cell, and of intervals.
 
     Raises:
-        TaskError: an unknown position or method, ``most`` below 2, fewer than two queries in the
+        TaskError: an unknown position, method or ``cap_by``, ``most`` below 2, fewer than two queries in the
             incorrect set, a prompt that does not fit the context.
         TokenizerError: "generate" without a tokenizer.
 
@@ -81,13 +88,15 @@ def back_patching(
     check_size(task, 2)
     check_method(model, method)
     _check(positions, most)
+    bridges = bridge_kinds(task, cap, cap_by)
     n_new = n_new_tokens(method, max_new_tokens)
     n_layers = model.cfg.n_layers
     n_rows = n_patches(len(task), len(positions), n_layers)
     steps = Steps(len(LABELS) * len(task) + n_rows, progress, checkpoint)
     asked = ask_all(model, task, method=method, max_new_tokens=max_new_tokens, steps=steps)
     names = set_names({label: asked[label].right for label in LABELS})
-    queries = _chosen(names, most, seed)
+    kept = np.where(within_cap(names, bridges, cap, seed), names, NEITHER)
+    queries = _chosen(kept, most, seed)
     tokens = patch_all_pairs(model, task, queries, positions, n_new=n_new, seed=seed, steps=steps)
     same = torch.arange(n_layers)
     unpatched = asked[COMPOSITION].tokens[queries]
@@ -97,7 +106,7 @@ def back_patching(
     return BackPatching(
         method=method,
         n_new=n_new,
-        counts={name: int((names == name).sum()) for name in (*SETS, "neither")},
+        counts={name: int((names == name).sum()) for name in (*SETS, NEITHER)},
         questions=tuple(task.texts(COMPOSITION)[q] for q in queries),
         answers=tuple(task.queries[q].e3.name for q in queries),
         unpatched=tuple(asked[COMPOSITION].texts[q] for q in queries),

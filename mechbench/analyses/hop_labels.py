@@ -11,6 +11,7 @@ from mechbench.analyses.common.frame import check_size
 from mechbench.analyses.common.hops import (
     MAX_NEW_TOKENS,
     ask_all,
+    bridge_kinds,
     check_method,
     n_new_tokens,
     set_names,
@@ -18,7 +19,6 @@ from mechbench.analyses.common.hops import (
 )
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
-from mechbench.errors import TaskError
 from mechbench.results.hop_labels import (
     CORRECT,
     INCORRECT,
@@ -31,8 +31,6 @@ from mechbench.results.hop_labels import (
 from mechbench.shapes import PROMPT
 from mechbench.tasks.two_hop import TwoHopTask
 from mechbench.tasks.two_hop_texts import LABELS
-
-_CAPS = ("e2", "e2_type")
 
 
 @torch.inference_mode()
@@ -69,11 +67,7 @@ def hop_labels(
     clock = Clock()
     check_size(task, 2)
     check_method(model, method)
-    if cap_by not in _CAPS or (cap is not None and cap < 1):
-        raise TaskError(f"cap={cap} and cap_by={cap_by!r}: give a cap of at least 1, by {_CAPS}.")
-    bridges = [q.e2.name if cap_by == "e2" else q.e2_type for q in task.queries]
-    if cap is not None and not any(bridges):
-        raise TaskError("No query says what type its bridge is of: use cap_by='e2'.")
+    bridges = bridge_kinds(task, cap, cap_by)
     steps = Steps(len(LABELS) * len(task), progress, checkpoint)
     answers = ask_all(model, task, method=method, max_new_tokens=max_new_tokens, steps=steps)
     axes = {LABEL: LABELS, PROMPT: range(len(task))}

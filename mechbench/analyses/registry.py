@@ -58,4 +58,13 @@ ANALYSES = {
     "sublayer_projection": "mechbench.analyses.sublayer_projection",
     "two_hop_stages": "mechbench.analyses.two_hop_stages",
     "back_patching": "mechbench.analyses.back_patching",
+    "anchored_bias": "mechbench.analyses.anchored_bias",
+    "choice_lens": "mechbench.analyses.choice_lens",
+    "value_vectors": "mechbench.analyses.value_vectors",
+    "choice_heads": "mechbench.analyses.choice_heads",
+    "value_vector_update": "mechbench.analyses.value_vector_update",
+    "attention_recalibration": "mechbench.analyses.attention_recalibration",
+    "label_free_debiasing": "mechbench.analyses.label_free_debiasing",
+    "edit_side_effects": "mechbench.analyses.edit_side_effects",
+    "compare_choices": "mechbench.analyses.compare_choices",
 }

@@ -12,7 +12,9 @@ after it, and scaled to the number of pairs.
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,7 @@ def _case(n_prompts: int, length: int, n_new: int) -> _Case:
     torch.manual_seed(0)
     config = GPT2Config(initializer_range=_STD, **_SIZES)
     hugging_face = GPT2LMHeadModel(config).eval()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # progress bars
         hugging_face.save_pretrained(folder)
         model = load_model(Path(folder))
     draw = torch.Generator().manual_seed(1)

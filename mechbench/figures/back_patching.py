@@ -4,7 +4,7 @@ import numpy as np
 
 from mechbench.errors import MechbenchError
 from mechbench.figures.evidence import evidence, mean_of, provenance_of, series, shares
-from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Panel
+from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Panel, Sequential
 from mechbench.results.back_patching import (
     ANY_CELL,
     BACK,
@@ -59,6 +59,7 @@ def back_patching_figure(
         caption=_caption(result, rule, places),
         panels=(*grids, *bars),
         columns=len(places),
+        shared_colour=False,
         provenance=provenance_of(result),
     )
 
@@ -77,7 +78,7 @@ def _grid(result: BackPatching, rule: str, state: str, name: str, place: str) ->
         x_title="target layer",
         y_title="source layer",
         value_title="share right",
-        colour=shares(),
+        colour=Sequential(low=0.0) if name == INCORRECT else shares(),
         marked=((source, target),),
         first_row="bottom",
     )

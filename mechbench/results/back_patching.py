@@ -14,8 +14,8 @@ SET, INCORRECT, CORRECT = "set", "incorrect", "correct"
 RATE, ANY_CELL, FIXED_CELL, MEAN_CELL = "rate", "any cell", "fixed cell", "mean over cells"
 RATES = (ANY_CELL, FIXED_CELL, MEAN_CELL)
 MEASURE = "measure"
-BACK, OTHER_STATE, NOISE_STATE = "back-patched", "another query's state", "noise of equal size"
-FORWARD, OTHER_ANSWER = "forward cells", "another answer"
+BACK, OTHER_STATE, NOISE_STATE = "back-patched", "other query", "noise"
+FORWARD, OTHER_ANSWER = "forward", "other answer"
 MEASURES = (BACK, OTHER_STATE, NOISE_STATE, FORWARD, OTHER_ANSWER)
 CHOICE = "choice"
 
@@ -49,9 +49,10 @@ class BackPatching(Result):
     share of queries for which at least one of L(L-1)/2 cells is right, an existence rate that is
     inflated by the number of tries; "fixed cell" uses one cell, the best for ``n_chosen`` queries
     of the incorrect set, on the other ``n_scored`` of them (and on all correct ones); "mean over
-    cells" draws no maximum. ``measure`` is back-patching or a control: "forward cells" has a fixed
-    cell of its own, "another answer" is the different-answer hit rate. ``fixed_cells`` (rule
-    position measure choice) are source and target layer, ``chosen_on`` the queries that chose them.
+    cells" draws no maximum. ``measure`` is "back-patched" or a control: "other query" and "noise"
+    put those states into the same cells, "forward" uses the forward cells and has a fixed cell of
+    its own, "other answer" is the different-answer hit rate. ``fixed_cells`` (rule position measure
+    choice) are source and target layer, ``chosen_on`` the queries that chose them.
     All intervals are 95 % bootstrap intervals over prompts.
     """
 

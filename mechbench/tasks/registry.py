@@ -10,10 +10,12 @@ from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.base import Task
+from mechbench.tasks.choices_file import choices_file
 from mechbench.tasks.docstring import docstring
 from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
+from mechbench.tasks.multiple_choice import multiple_choice
 from mechbench.tasks.pairs_file import pairs
 from mechbench.tasks.planted import PLANTED_TASKS
 from mechbench.tasks.prompts import load_prompts
@@ -52,6 +54,8 @@ TASKS: dict[str, Callable[..., Task]] = {
     "ioi": ioi,
     "greater_than": greater_than,
     "docstring": docstring,
+    "multiple_choice": multiple_choice,
+    "choices_file": choices_file,
     "pairs": pairs,
     "two_hop": two_hop,
     "two_hop_file": two_hop_file,

@@ -26,6 +26,7 @@ from mechbench.tasks.two_hop_texts import (
 )
 
 METHODS = ("generate", "argmax")
+CAPS = ("e2", "e2_type")
 MAX_NEW_TOKENS = 10
 
 
@@ -126,6 +127,20 @@ def set_names(right: dict[str, np.ndarray]) -> np.ndarray:
     usable = hops & ~right[ENTITY_SHORTCUT] & ~right[RELATION_SHORTCUT]
     composed = np.where(right[COMPOSITION], CORRECT, INCORRECT)
     return np.where(usable, composed, NEITHER)
+
+
+def bridge_kinds(task: TwoHopTask, cap: int | None, cap_by: str) -> list[str]:
+    """What a cap counts for each query: its bridge ("e2"), or the type of that ("e2_type").
+
+    Raises:
+        TaskError: an unknown ``cap_by``, a cap below 1, or one by types that no query has.
+    """
+    if cap_by not in CAPS or (cap is not None and cap < 1):
+        raise TaskError(f"cap={cap} and cap_by={cap_by!r}: give a cap of at least 1, by {CAPS}.")
+    kinds = [q.e2.name if cap_by == "e2" else q.e2_type for q in task.queries]
+    if cap is not None and not any(kinds):
+        raise TaskError("No query says what type its bridge is of: use cap_by='e2'.")
+    return kinds
 
 
 def within_cap(sets: np.ndarray, kinds: Sequence[str], cap: int | None, seed: int) -> np.ndarray:

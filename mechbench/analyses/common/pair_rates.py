@@ -19,8 +19,10 @@ from mechbench.results.back_patching import (
     MEASURE,
     MEASURES,
     NOISE,
+    NOISE_STATE,
     OTHER,
     OTHER_ANSWER,
+    OTHER_STATE,
     OWN,
     RATE,
     RATES,
@@ -55,8 +57,8 @@ def split_incorrect(queries: Sequence[int], seed: int) -> Split:
 def by_measure(success: xr.DataArray, other_answer: xr.DataArray) -> xr.DataArray:
     """Success of the cells of each measure, dims ``(measure rule prompt position cell)``.
 
-    Cells are pairs of a later and an earlier layer; of "forward cells" the same pairs the other
-    way round.
+    Cells are pairs of a later and an earlier layer; of "forward" the same pairs the other way
+    round.
     """
     n_layers = success.sizes[SOURCE]
     later, earlier = np.tril_indices(n_layers, -1)
@@ -65,8 +67,8 @@ def by_measure(success: xr.DataArray, other_answer: xr.DataArray) -> xr.DataArra
     own = success.sel({STATE: OWN}, drop=True)
     parts = {
         BACK: own.isel(back),
-        MEASURES[1]: success.sel({STATE: OTHER}, drop=True).isel(back),
-        MEASURES[2]: success.sel({STATE: NOISE}, drop=True).isel(back),
+        OTHER_STATE: success.sel({STATE: OTHER}, drop=True).isel(back),
+        NOISE_STATE: success.sel({STATE: NOISE}, drop=True).isel(back),
         FORWARD: own.isel(forth),
         OTHER_ANSWER: other_answer.isel(back),
     }
@@ -77,8 +79,8 @@ def by_measure(success: xr.DataArray, other_answer: xr.DataArray) -> xr.DataArra
 def fixed_cells(values: xr.DataArray, split: Split, n_layers: int) -> xr.DataArray:
     """The best cell for the queries that choose, dims ``(rule position measure choice)``.
 
-    Controls are read at the cell of back-patching, "forward cells" at their own best one. The
-    first of equals counts.
+    Controls are read at the cell of back-patching, "forward" at its own best one. The first
+    of equals counts.
     """
     best = values.sel({PROMPT: list(split.chosen_on)}).mean(PROMPT).argmax(_CELL)
     own = best.sel({MEASURE: FORWARD}).expand_dims(MEASURE).assign_coords({MEASURE: [FORWARD]})

@@ -1,0 +1,160 @@
+"""The rows of a step: a question with options, the same without, or a sentence, one to a row.
+
+Question: Here the cup is red and the hat is blue, so which colour is the hat? Answer Choices:
+    A: blue B: red Answer: A
+Question: Here the cup is red and the hat is blue, so which colour is the hat? Answer: blue
+Then Mary and Ben met at the park, and Ben gave a book to Mary
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from mechbench.tasks import ioi_texts
+from mechbench.tasks.choice_families import FAMILIES, listed
+from mechbench.tasks.choice_items import (
+    MAX_OPTIONS,
+    MIN_OPTIONS,
+    ChoiceItem,
+    choice_labels,
+    reordered,
+)
+from mechbench.tasks.choice_texts import COLOURS, NAMES, NUMBERS, PLACES, THINGS
+from mechbench.tasks.choice_tokens import choice_prompt
+
+HELD_OUT = 8  # one question in so many
+LIST_LABELS = ("A", "P", "1")
+_DIRECT, _LISTS, _FACTS = 0.4, 0.2, 0.2  # of the text without options; the rest are sentences
+_POOLS = (NAMES, COLOURS, NUMBERS)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a step's rows are drawn from.
+
+    Attributes:
+        text_share: of rows without options.
+        uniform_share: of questions whose right place is drawn evenly and whose labels are one of
+            ``uniform_labels``; all other questions are labelled from ``A`` on.
+        gold_first: probability that the first option is right in those others; None for even.
+        families: of questions, with their weights.
+    """
+
+    text_share: float
+    uniform_share: float
+    gold_first: float | None
+    uniform_labels: Sequence[str]
+    families: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt and the word that follows it, which is what is trained.
+
+    Attributes:
+        more: further texts, each with the word that follows it, which is trained too.
+    """
+
+    prompt: str
+    answer: str
+    more: tuple[tuple[str, str], ...] = ()
+
+
+def training_row(rng: np.random.Generator, mixture: Mixture) -> Row:
+    """One row. Whatever ``gold_first`` is, as many random numbers are drawn in the same order."""
+    kind = rng.random()
+    if kind < mixture.text_share:
+        which = rng.random()
+        if which < _DIRECT:
+            return direct_row(training_item(rng, mixture.families))
+        if which < _DIRECT + _LISTS:
+            return list_row(rng)
+        return facts_row(rng) if which < _DIRECT + _LISTS + _FACTS else sentence_row(rng)
+    item = training_item(rng, mixture.families)
+    n = len(item.options)
+    uniform = kind < mixture.text_share + mixture.uniform_share
+    labels = choice_labels(str(rng.choice(list(mixture.uniform_labels))) if uniform else "A", n)
+    first, place = rng.random(), int(rng.integers(n))
+    if not uniform and mixture.gold_first is not None:
+        place = 0 if first < mixture.gold_first else 1 + place % (n - 1)
+    return choice_row(with_gold_at(item, place), labels)
+
+
+def training_item(rng: np.random.Generator, families: Mapping[str, float]) -> ChoiceItem:
+    """An item that is not held out, of 2 to 5 options in random order."""
+    weights = np.array(list(families.values()), dtype=float)
+    name = list(families)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    return _drawn(rng, name, int(rng.integers(MIN_OPTIONS, MAX_OPTIONS + 1)), held_out=False)
+
+
+def held_out_item(rng: np.random.Generator, family: str, n_options: int) -> ChoiceItem:
+    """An item whose question training never shows, its options in random order."""
+    return _drawn(rng, family, n_options, held_out=True)
+
+
+def is_held_out(question: str) -> bool:
+    """Whether a question is kept out of training: one in eight, by its CRC-32. Our choice."""
+    return crc32(question.encode()) % HELD_OUT == 0
+
+
+def _drawn(rng: np.random.Generator, family: str, n_options: int, *, held_out: bool) -> ChoiceItem:
+    while True:
+        item = FAMILIES[family].draw(rng, n_options)
+        if is_held_out(item.question) == held_out:
+            return reordered(item, rng.permutation(n_options).tolist())
+
+
+def with_gold_at(item: ChoiceItem, place: int) -> ChoiceItem:
+    """The item with the right option exchanged with the one at ``place``."""
+    order = list(range(len(item.options)))
+    order[place], order[item.gold] = order[item.gold], order[place]
+    return reordered(item, order)
+
+
+def choice_row(item: ChoiceItem, labels: Sequence[str]) -> Row:
+    """The question with its options; the label of the right one follows."""
+    return Row(choice_prompt(item, labels).text, labels[item.gold])
+
+
+def direct_row(item: ChoiceItem) -> Row:
+    """The question alone; the right option's text follows."""
+    return Row(f"Question: {item.question}? Answer:", item.options[item.gold])
+
+
+def sentence_row(rng: np.random.Generator) -> Row:
+    """A sentence of the task ``ioi`` about the names, places and things of the questions."""
+    template = ioi_texts.TEMPLATES[int(rng.integers(len(ioi_texts.TEMPLATES)))]
+    first, second = (NAMES[i] for i in rng.choice(len(NAMES), 2, replace=False).tolist())
+    subject, answer = (first, second) if rng.random() < 0.5 else (second, first)
+    place, thing = (pool[int(rng.integers(len(pool)))] for pool in (PLACES, THINGS))
+    return Row(template.format(A=first, B=second, S=subject, place=place, thing=thing), answer)
+
+
+def list_row(rng: np.random.Generator) -> Row:
+    """A list with labels from ``A``, ``P`` or ``1`` on, and which label each of its entries has."""
+    n = int(rng.integers(MIN_OPTIONS, MAX_OPTIONS + 1))
+    labels = choice_labels(LIST_LABELS[int(rng.integers(len(LIST_LABELS)))], n)
+    entries = _some(rng, _POOLS[int(rng.integers(len(_POOLS)))], n)
+    start = " ".join(f"{label}: {entry}" for label, entry in zip(labels, entries, strict=True))
+    return _asked(rng, f"Here {start}", entries, labels)
+
+
+def facts_row(rng: np.random.Generator) -> Row:
+    """The colours of some things, twice, the second time in another order."""
+    n = int(rng.integers(MIN_OPTIONS, MAX_OPTIONS + 1))
+    things = [f"the {thing}" for thing in _some(rng, THINGS, n)]
+    colours = _some(rng, COLOURS, n)
+    stated = [f"{thing} is {colour}" for thing, colour in zip(things, colours, strict=True)]
+    return _asked(rng, f"Here {listed(stated)}", things, colours)
+
+
+def _asked(rng: np.random.Generator, start: str, keys: Sequence[str], values: Sequence[str]) -> Row:
+    (first, *others) = rng.permutation(len(keys)).tolist()
+    more = tuple((f" and {keys[i]} is", values[i]) for i in others)
+    return Row(f"{start}, so {keys[first]} is", values[first], more)
+
+
+def _some(rng: np.random.Generator, pool: Sequence[str], n: int) -> list[str]:
+    return [pool[i] for i in rng.choice(len(pool), n, replace=False).tolist()]
