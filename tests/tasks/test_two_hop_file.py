@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 
 from mechbench.errors import TaskError
+from mechbench.resources import bundled
 from mechbench.tasks.registry import build_task
 from mechbench.tasks.two_hop_file import load_two_hop
 
@@ -128,6 +129,12 @@ def test_bad_rows_are_listed_with_lines_or_skipped(gpt2, tmp_path, change, reaso
     task = load_two_hop(write(tmp_path, [OTHER, spoiled]), gpt2, bad_rows="skip")
     assert len(task) == 1 and task.source["left_out"] == 1
     assert "1 of 1 rows" in error_of(tmp_path, [spoiled], gpt2, bad_rows="skip")
+
+
+def test_the_queries_of_the_gpt2_spec_are_usable(gpt2):
+    task = load_two_hop(bundled("circuits") / "two_hop_gpt2" / "queries.csv", gpt2)
+    assert len(task) == 27 and task.source["left_out"] == 0
+    assert all(query.e2_type for query in task.queries) and len(task.partners) == 27
 
 
 def test_n_below_one(gpt2, tmp_path):
