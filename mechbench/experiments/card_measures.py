@@ -16,8 +16,10 @@ import numpy as np
 import xarray as xr
 
 from mechbench.experiments.saved import saved_results
+from mechbench.results import back_patching as pairs
 from mechbench.results.anchored_bias import ACCURACY_FIRST, ACCURACY_LATER, AnchoredBias
 from mechbench.results.attention_recalibration import HEADS, SWAP, AttentionRecalibration
+from mechbench.results.back_patching import BackPatching
 from mechbench.results.base import Result
 from mechbench.results.choices import (
     ACCURACY,
@@ -43,7 +45,7 @@ from mechbench.results.label_free_debiasing import METHOD, LabelFreeDebiasing
 from mechbench.results.run import open_run
 from mechbench.results.value_vector_update import EDITED, TOGETHER, ValueVectorUpdate
 from mechbench.results.value_vectors import ValueVectors
-from mechbench.shapes import NEURON
+from mechbench.shapes import NEURON, POSITION
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,31 @@ def _anchored_bias(result: AnchoredBias) -> list[CardMeasure]:
         for measure, items in measures.items()
         for argmax in (str(a) for a in rates[ARGMAX].values)
     ]
+
+
+_PAIR_ROWS = (
+    (pairs.INCORRECT, pairs.ANY_CELL, (pairs.BACK, pairs.OTHER_STATE, pairs.NOISE_STATE)),
+    (pairs.INCORRECT, pairs.FIXED_CELL, (pairs.BACK, pairs.OTHER_STATE, pairs.NOISE_STATE)),
+    (pairs.CORRECT, pairs.FIXED_CELL, (pairs.BACK,)),
+)
+"""Of back-patching: set, rate, and the measures that a card shows of it."""
+
+
+def _back_patching(result: BackPatching) -> list[CardMeasure]:
+    rule = str(result.rates[pairs.RULE].values[0])  # the first token, which all methods score
+    rows = []
+    for place in (str(p) for p in result.rates[POSITION].values):
+        at = {pairs.RULE: rule, POSITION: place}
+        cell = result.fixed_cells.sel({**at, pairs.MEASURE: pairs.BACK}).values.tolist()
+        names = {pairs.ANY_CELL: "any cell", pairs.FIXED_CELL: f"fixed cell {cell[0]} to {cell[1]}"}
+        for name, rate, measures in _PAIR_ROWS:
+            halved = name == pairs.INCORRECT and rate == pairs.FIXED_CELL
+            n = result.n_scored if halved else int((result.sets == name).sum())
+            for measure in measures:
+                where = {**at, pairs.SET: name, pairs.RATE: rate, pairs.MEASURE: measure}
+                what = f"back-patching at {place}, {name} set, {names[rate]}: {measure}"
+                rows.append(measured(what, result.rates.sel(where), n))
+    return rows
 
 
 def _value_vectors(result: ValueVectors) -> list[CardMeasure]:
@@ -169,6 +196,7 @@ MEASURES: dict[type[Result], Callable[[Any], list[CardMeasure]]] = {
     ValueVectorUpdate: _update,
     AttentionRecalibration: _attention,
     LabelFreeDebiasing: _label_free,
+    BackPatching: _back_patching,
 }
 """Of each type of result, what a card says of it; one line per type."""
 

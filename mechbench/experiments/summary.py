@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mechbench.experiments.back_patching_summary import back_patching_lines
 from mechbench.experiments.choice_summary import CHOICE_HEADLINES, CHOICE_TABLES
 from mechbench.experiments.edge_circuit_summary import (
     agreement_lines,
@@ -13,6 +14,7 @@ from mechbench.experiments.edge_circuit_summary import (
 )
 from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
+from mechbench.results.back_patching import BackPatching
 from mechbench.results.base import Result
 from mechbench.results.circuit_agreement import CircuitAgreement
 from mechbench.results.circuit_curve import CircuitCurve
@@ -117,5 +119,6 @@ _HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     CircuitTests: lines_of_tests,
     CircuitCurve: lambda result: [curve_line(result)],
     CircuitAgreement: agreement_lines,
+    BackPatching: back_patching_lines,
     **CHOICE_HEADLINES,
 }

@@ -16,6 +16,7 @@ from mechbench.figures.mpl_text import drawable, shortened, width_pt
 from mechbench.figures.presets import Preset
 from mechbench.figures.spec import (
     Bars,
+    Boxes,
     Diverging,
     Heatmap,
     Histogram,
@@ -125,6 +126,23 @@ def draw_bars(ax: Axes, panel: Bars) -> Entries:
     return entries + _finish_axes(ax, panel)
 
 
+def draw_boxes(ax: Axes, panel: Boxes) -> Entries:
+    """Legend entries, after the boxes, their medians and their whiskers are drawn."""
+    entries: Entries = []
+    width = 0.8 / max(len(panel.series), 1)
+    for i, series in enumerate(panel.series):
+        at = np.arange(len(panel.groups)) + (i - (len(panel.series) - 1) / 2) * width
+        colour = palette.series_colour(i)
+        heights = series.q3 - series.q1
+        bars = ax.bar(at, heights, width * 0.86, bottom=series.q1, color=colour, alpha=0.45)
+        entries.append((bars[0], series.label))
+        for one, other in ((series.low, series.q1), (series.q3, series.high)):
+            ax.vlines(at, one, other, color=colour, linewidth=0.9)
+        half = width * 0.43
+        ax.hlines(series.values, at - half, at + half, color="black", linewidth=1.2, zorder=3)
+    return entries + _finish_axes(ax, panel)
+
+
 def draw_points(ax: Axes, panel: Points) -> Entries:
     """Legend entries, after the points of each group and the fitted lines are drawn."""
     entries: Entries = []
@@ -220,7 +238,7 @@ def _starts_as_number(cell: str) -> bool:
     return cell.lstrip("+-−±<≥≤>~ ")[:1].isdigit()
 
 
-def _finish_axes(ax: Axes, panel: Lines | Bars | Points | Histogram) -> Entries:
+def _finish_axes(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram) -> Entries:
     entries = [(_draw_reference(ax, r), r.label) for r in panel.references]
     ax.set(xlim=x_limits(panel), ylim=y_limits(panel))
     ax.spines[["top", "right"]].set_visible(False)

@@ -27,7 +27,17 @@ from mechbench.figures.limits import colour_limits, one_colour_bar
 from mechbench.figures.mpl_names import write_names
 from mechbench.figures.mpl_text import FONT, shortened, width_pt, wrapped
 from mechbench.figures.presets import POINTS_PER_INCH, Preset, find_preset
-from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Histogram, Lines, Panel, Points, Table
+from mechbench.figures.spec import (
+    Bars,
+    Boxes,
+    FigureSpec,
+    Heatmap,
+    Histogram,
+    Lines,
+    Panel,
+    Points,
+    Table,
+)
 
 DPI = 300
 _LOCK = threading.RLock()
@@ -205,7 +215,7 @@ class _Drawing:
             if isinstance(panel, Heatmap):
                 self._label_columns(ax, list(range(len(panel.cols))), panel.cols, width)
                 self._label_rows(ax, panel.rows, height)
-            elif isinstance(panel, Bars):
+            elif isinstance(panel, Bars | Boxes):
                 self._label_columns(ax, list(range(len(panel.groups))), panel.groups, width)
             elif isinstance(panel, Lines) and panel.x_labels is not None:
                 self._label_columns(ax, panel.x.tolist(), panel.x_labels, width)
@@ -301,11 +311,13 @@ def _most_columns(spec: FigureSpec, preset: Preset) -> int:
     return max(1, int(preset.width_pt // least))
 
 
-def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Points | Histogram) -> draw.Entries:
+def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram) -> draw.Entries:
     if isinstance(panel, Lines):
         return draw.draw_lines(ax, panel)
     if isinstance(panel, Bars):
         return draw.draw_bars(ax, panel)
+    if isinstance(panel, Boxes):
+        return draw.draw_boxes(ax, panel)
     if isinstance(panel, Points):
         return draw.draw_points(ax, panel)
     return draw.draw_histogram(ax, panel)
