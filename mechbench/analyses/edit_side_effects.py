@@ -20,7 +20,7 @@ from mechbench.analyses.common.mlp_values import (
 )
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
-from mechbench.analyses.common.text_loss import QUESTIONS, encoded_texts, read_texts, text_losses
+from mechbench.analyses.common.text_loss import QUESTIONS, scored_texts, text_losses
 from mechbench.analyses.value_vectors import value_vectors
 from mechbench.errors import TaskError
 from mechbench.interventions.weight_edits import ValueVectorEdit, edited, output_weight
@@ -71,8 +71,8 @@ def edit_side_effects(
         n_neurons: at most so many of them.
         lambda1, lambda2: as in ``value_vector_update``.
         others: tasks by name with their parameters, such as ``{"ioi": {"n": 64}}``.
-        text: "questions" (the task's questions without options, then the right option's text) or
-            a UTF-8 text file.
+        text: "questions" (the task's questions without options, of which the right option's text
+            is scored) or a UTF-8 text file, of whose paragraphs every token is.
         n_texts: at most so many questions or paragraphs.
 
     Raises:
@@ -87,7 +87,7 @@ def edit_side_effects(
     task = require_choices(model, task)
     if n_texts < 2 or n_neurons < 1:
         raise TaskError(f"n_texts={n_texts} must be 2 or more, n_neurons={n_neurons} 1 or more.")
-    rows = encoded_texts(model, read_texts(task, text, n_texts))
+    rows = scored_texts(model, task, text, n_texts)
     tasks = {name: build_task(name, model.tokenizer, **o) for name, o in (others or {}).items()}
     given = value_vectors(model, task, seed=seed).neurons if neurons is None else neurons
     chosen = parse_neurons(list(given)[:n_neurons], model)
@@ -112,7 +112,9 @@ def edit_side_effects(
         metrics={name: _told(other) for name, other in tasks.items()},
         tasks=found,
         task_change=change,
-        text_source="questions without options" if text == QUESTIONS else Path(text).name,
+        text_source="answers to questions without options"
+        if text == QUESTIONS
+        else f"paragraphs of {Path(text).name}",
         n_texts=len(rows),
         text=text_found,
         text_change=text_change,
@@ -200,7 +202,8 @@ def _text(losses: Mapping[str, tuple], seed: int) -> tuple[xr.DataArray, xr.Data
     loss = estimate_of(lambda a, b: a / b, [totals, counts], seed=seed)
     base = totals.sel({EDIT: NO_EDIT}, drop=True)
     change = estimate_of(lambda a, b: a / b, [totals - base, counts], seed=seed)
-    both = xr.concat([loss, np.exp(loss)], dim=MEASURE).assign_coords({MEASURE: [LOSS, PERPLEXITY]})
+    perplexity = loss.copy(data=np.exp(loss.values))
+    both = xr.concat([loss, perplexity], dim=MEASURE).assign_coords({MEASURE: [LOSS, PERPLEXITY]})
     return (
         both.transpose("estimate", MEASURE, EDIT).assign_attrs(
             units="nats per token, or 1", long_name="of the texts"

@@ -18,12 +18,34 @@ import xarray as xr
 from mechbench.experiments.saved import saved_results
 from mechbench.results import back_patching as pairs
 from mechbench.results.anchored_bias import ACCURACY_FIRST, ACCURACY_LATER, AnchoredBias
+from mechbench.results.attention_recalibration import HEADS, SWAP, AttentionRecalibration
 from mechbench.results.back_patching import BackPatching
 from mechbench.results.base import Result
-from mechbench.results.choices import ANCHORED, ARGMAX, ITEMS, LABELS, MEASURE, NOT_FIRST, SET
+from mechbench.results.choices import (
+    ACCURACY,
+    ANCHORED,
+    ANSWERED_FIRST,
+    ANY_TOKEN,
+    ARGMAX,
+    EDIT,
+    FAILING,
+    GOLD_FIRST,
+    ITEMS,
+    LABELS,
+    MEASURE,
+    NO_EDIT,
+    NOT_FIRST,
+    NOTHING_ADDED,
+    RANDOM_NEURON,
+    RIGHT_LABEL,
+    SET,
+)
 from mechbench.results.files import write_atomically
+from mechbench.results.label_free_debiasing import METHOD, LabelFreeDebiasing
 from mechbench.results.run import open_run
-from mechbench.shapes import POSITION
+from mechbench.results.value_vector_update import EDITED, TOGETHER, ValueVectorUpdate
+from mechbench.results.value_vectors import ValueVectors
+from mechbench.shapes import NEURON, POSITION
 
 
 @dataclass(frozen=True)
@@ -70,7 +92,7 @@ def measured(what: str, estimate: xr.DataArray, n: int) -> CardMeasure:
 def _anchored_bias(result: AnchoredBias) -> list[CardMeasure]:
     rates = result.rates.sel({LABELS: result.own[0]}).isel({SET: 0})
     n = result.n.isel({SET: 0})
-    measures = {ANCHORED: NOT_FIRST, ACCURACY_FIRST: "gold first", ACCURACY_LATER: NOT_FIRST}
+    measures = {ANCHORED: NOT_FIRST, ACCURACY_FIRST: GOLD_FIRST, ACCURACY_LATER: NOT_FIRST}
     return [
         measured(
             f"{'anchored rate' if measure == ANCHORED else measure}, by {argmax}",
@@ -107,8 +129,73 @@ def _back_patching(result: BackPatching) -> list[CardMeasure]:
     return rows
 
 
+def _value_vectors(result: ValueVectors) -> list[CardMeasure]:
+    return [
+        measured(f"{what} of neuron {neuron}", values.sel({NEURON: neuron}), result.n_items)
+        for neuron in result.neurons[:_MOST]
+        if neuron in result.kept[NEURON].values
+        for what, values in (("direct gap (logits)", result.direct), ("share kept", result.kept))
+    ]
+
+
+def _update(result: ValueVectorUpdate) -> list[CardMeasure]:
+    rates = result.rates.sel({ARGMAX: ANY_TOKEN, EDITED: TOGETHER})
+    failing, first = (int(result.n.sel({ITEMS: items})) for items in (FAILING, GOLD_FIRST))
+    accuracy = rates.sel({MEASURE: ACCURACY})
+    fixed = [str(e) for e in rates[EDIT].values if str(e).startswith("always")]
+    rows = [
+        measured(
+            f"accuracy on failing prompts, edit of {len(result.neurons)} value vectors: {edit}",
+            accuracy.sel({EDIT: edit, ITEMS: FAILING}),
+            failing,
+        )
+        for edit in (RIGHT_LABEL, NOTHING_ADDED, RANDOM_NEURON, *fixed)
+    ]
+    anchored = rates.sel({MEASURE: ANSWERED_FIRST, EDIT: NOTHING_ADDED, ITEMS: FAILING})
+    rows.append(measured("failing prompts that still answer A, λ2 = 0", anchored, failing))
+    rows += [
+        measured(
+            f"accuracy where A is right, {edit}",
+            accuracy.sel({EDIT: edit, ITEMS: GOLD_FIRST}),
+            first,
+        )
+        for edit in (NO_EDIT, NOTHING_ADDED)
+    ]
+    return rows
+
+
+def _attention(result: AttentionRecalibration) -> list[CardMeasure]:
+    rates = result.rates.sel({MEASURE: ACCURACY, ARGMAX: ANY_TOKEN, ITEMS: FAILING})
+    last = rates.isel({HEADS: -1})
+    n = int(result.n.sel({ITEMS: FAILING}))
+    return [
+        measured(
+            f"accuracy on failing prompts, attention swapped in {int(last[HEADS])} heads: {swap}",
+            last.sel({SWAP: swap}),
+            n,
+        )
+        for swap in (str(s) for s in last[SWAP].values)
+    ]
+
+
+def _label_free(result: LabelFreeDebiasing) -> list[CardMeasure]:
+    rates = result.rates.sel({MEASURE: ACCURACY, ARGMAX: ANY_TOKEN, ITEMS: NOT_FIRST})
+    n = int(result.n.sel({ITEMS: NOT_FIRST}))
+    return [
+        measured(
+            f"accuracy where a later option is right: {method}", rates.sel({METHOD: method}), n
+        )
+        for method in (str(m) for m in rates[METHOD].values)
+    ]
+
+
+_MOST = 4
 MEASURES: dict[type[Result], Callable[[Any], list[CardMeasure]]] = {
     AnchoredBias: _anchored_bias,
+    ValueVectors: _value_vectors,
+    ValueVectorUpdate: _update,
+    AttentionRecalibration: _attention,
+    LabelFreeDebiasing: _label_free,
     BackPatching: _back_patching,
 }
 """Of each type of result, what a card says of it; one line per type."""

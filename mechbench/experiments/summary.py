@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mechbench.experiments.back_patching_summary import back_patching_lines
+from mechbench.experiments.choice_summary import CHOICE_HEADLINES, CHOICE_TABLES
 from mechbench.experiments.edge_circuit_summary import (
     agreement_lines,
     curve_line,
@@ -110,6 +111,7 @@ def _tests_of(result: CircuitSearch) -> list[str]:
 _TABLES: dict[type, Callable[[Any], TextTable]] = {
     CircuitSearch: _circuit_table,
     CircuitTests: edge_table,
+    **CHOICE_TABLES,
 }
 _HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     CircuitSearch: _tests_of,
@@ -118,4 +120,5 @@ _HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     CircuitCurve: lambda result: [curve_line(result)],
     CircuitAgreement: agreement_lines,
     BackPatching: back_patching_lines,
+    **CHOICE_HEADLINES,
 }

@@ -24,7 +24,8 @@ class CompareChoices(Result):
     bootstrap intervals over prompts.
 
     ``edited_published`` is the value vector that the paper edits in ``published_model`` and
-    ``found`` are those that ``value_vectors`` finds here. ``unassigned`` are published numbers for which no model is stated.
+    ``found`` are those that ``value_vectors`` finds here. ``unassigned`` are published numbers for
+    which no model is stated.
     """
 
     comparable: bool

@@ -6,7 +6,7 @@ import xarray as xr
 
 from mechbench.results.base import Result
 
-METHOD, CALIBRATED, CHOSEN_EDIT = "method", "calibrated labels", "chosen edit"
+METHOD, CALIBRATED, CHOSEN_EDIT = "debiasing", "calibrated labels", "chosen edit"
 SAME_RANDOM = "same edit, random neurons"
 KIND, N_NEURONS, LAMBDA = "kind", "n_neurons", "lambda"
 REMOVED, LEVELLED = "first label removed", "moved to later labels"
@@ -18,17 +18,17 @@ class LabelFreeDebiasing(Result):
     """Debiasing that is chosen on calibration prompts by the labels' distribution alone.
 
     Nothing but "right label" uses right labels (``uses_right_label``), and only to be compared
-    with; ``statement`` says what the others assume. The axis ``method``: "no edit"; "calibrated
+    with; ``statement`` says what the others assume. The axis ``debiasing``: "no edit"; "calibrated
     labels", which subtracts from each label's log-probability its mean over the calibration prompts
     that offer it (``offsets`` (option), nats, mean zero); "chosen edit", the edit of value vectors
     that makes the labels most even; the same on random active neurons (``n_random`` draws,
     averaged; the control); and Li and Gao's "right label" edit of the same neurons.
 
-    ``rates`` (estimate measure method argmax items) are shares of the test prompts, "accuracy" and
-    "answered first label", on those that fail, whose right option is the first, a later one, and
-    all; ``n`` (items) counts them. ``gain`` (estimate method argmax items) is the accuracy minus
-    that without an edit, paired by prompt. ``answers`` (estimate method argmax answered) are the
-    shares of all answers.
+    ``rates`` (estimate measure debiasing argmax items) are shares of the test prompts, "accuracy"
+    and "answered first label", on those that fail, whose right option is the first, a later one,
+    and all; ``n`` (items) counts them. ``gain`` (estimate debiasing argmax items) is the accuracy
+    minus that without an edit, paired by prompt. ``answers`` (estimate debiasing argmax answered)
+    are the shares of all answers.
 
     ``neurons`` are the candidates, largest direct pull to the first label first; ``pull`` (neuron)
     is that mean in logits over the calibration prompts, against the mean of the later labels.

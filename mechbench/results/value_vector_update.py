@@ -22,10 +22,11 @@ class ValueVectorUpdate(Result):
 
     ``rates`` (estimate measure edit edited argmax items) are shares of prompts: "accuracy", and
     "answered first label"; ``items`` are the prompts that fail without an edit, those whose right
-    option is the first, a later one, and all; ``n`` (items) counts them. ``probability`` (estimate edit edited
-    items) is the mean probability of the right label. ``curve`` (estimate measure lambda2 edited
-    argmax items) is the right-label edit as lambda2 grows. ``confusion`` (estimate edit argmax gold
-    answered) are shares of answers by right option under the edits of all neurons together.
+    option is the first, a later one, and all; ``n`` (items) counts them. ``probability`` (estimate
+    edit edited items) is the mean probability of the right label. ``curve`` (estimate measure
+    lambda2 edited argmax items) is the right-label edit as lambda2 grows. ``confusion`` (estimate
+    edit argmax gold answered) are shares of answers by right option under the edits of all neurons
+    together.
 
     Edits were computed by adding activation * change to what the MLPs write; on ``n_checked``
     prompts they were also written into the weights one prompt at a time, which gave the labels'

@@ -18,7 +18,7 @@ class Family:
 
     Attributes:
         draw: an item of so many options, in the order in which the question mentions them.
-        n_options: as many as in Li and Gao (2025), where they have such a set.
+        n_options: by default; as many as in Li and Gao (2025), where they have such a set.
     """
 
     draw: Callable[[Generator, int], ChoiceItem]
@@ -54,6 +54,22 @@ def _attribute(rng: Generator, n: int) -> ChoiceItem:
     return ChoiceItem(question, tuple(colours), gold, "attribute")
 
 
+def _category(rng: Generator, n: int) -> ChoiceItem:
+    """The one of n words that is of a kind, of which none of the others is."""
+    kind = _one(rng, list(CATEGORIES))
+    others = [word for name, words in CATEGORIES.items() if name != kind for word in words]
+    words = _shuffled(rng, [_one(rng, CATEGORIES[kind]), *_some(rng, others, n - 1)])
+    gold = next(i for i, word in enumerate(words) if word in CATEGORIES[kind])
+    return ChoiceItem(f"Which of {listed(words)} is a {kind}", tuple(words), gold, "category")
+
+
+def _alphabet(rng: Generator, n: int) -> ChoiceItem:
+    """Of n names the first in the alphabet."""
+    names = _some(rng, NAMES, n)
+    question = f"Which of {listed(names)} comes first in the alphabet"
+    return ChoiceItem(question, tuple(names), names.index(min(names)), "alphabet")
+
+
 def _deduction(rng: Generator, n: int) -> ChoiceItem:
     """The oldest or the youngest of n people, from n - 1 comparisons in any order."""
     names = _some(rng, NAMES, n)  # from the oldest to the youngest
@@ -66,11 +82,20 @@ def _deduction(rng: Generator, n: int) -> ChoiceItem:
     return ChoiceItem(question, tuple(mentioned), gold, "deduction")
 
 
+CATEGORIES: Mapping[str, Sequence[str]] = {
+    "name": NAMES,
+    "colour": COLOURS,
+    "number": NUMBERS,
+    "place": PLACES,
+    "thing": THINGS,
+}
 FAMILIES: Mapping[str, Family] = {
     "ioi": Family(_ioi, 2),
     "deduction": Family(_deduction, 3),
     "greater_than": Family(_greater_than, 4),
     "attribute": Family(_attribute, 4),
+    "category": Family(_category, 5),
+    "alphabet": Family(_alphabet, 3),
 }
 
 

@@ -117,7 +117,8 @@ class ChoiceTask:
         Raises:
             TaskError, TokenizerError: as ``choice_task``.
         """
-        return choice_task(self.tokenizer, self.items, labels=labels, source=self.source)
+        task = choice_task(self.tokenizer, self.items, labels=labels, source=self.source)
+        return replace(task, name=self.name)
 
     def corrupted(self, corruption: str = "rotated") -> "ChoiceTask":
         """The task in which the right content stands under another label.
@@ -139,7 +140,8 @@ class ChoiceTask:
         order = _rotation if corruption == "rotated" else _anchor_swap
         items = [reordered(item, order(item)) for item in self.items]
         source = {**self.source, "corruption": corruption}
-        return choice_task(self.tokenizer, items, labels=self.labels, source=source)
+        task = choice_task(self.tokenizer, items, labels=self.labels, source=source)
+        return replace(task, name=self.name)
 
     def pairs(self, corruption: str = "rotated") -> PromptPairs:
         """Clean prompts and the same with the right content under another label.

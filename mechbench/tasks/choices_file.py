@@ -97,7 +97,7 @@ def choices_file(
     good, bad = _fitting(tokenizer, rows, wheres, labels)
     if bad_rows == "refuse" or not good:
         raise_bad_rows(table.name, bad, len(table.rows))
-    return choice_task(
+    task = choice_task(
         tokenizer,
         placed(good[:n], gold, seeded(seed, len(good[:n]))),
         labels=labels,
@@ -112,6 +112,7 @@ def choices_file(
             "left_out": {"bad_rows": len(bad), "beyond_n": len(good) - len(good[:n])},
         },
     )
+    return replace(task, name="choices_file")
 
 
 def _fitting(

@@ -33,15 +33,16 @@ def multiple_choice(
 
     ``ioi``: all names of a sentence but one are mentioned again, which is the other one;
     ``deduction``: the oldest or youngest of some people; ``greater_than``: the largest of some
-    numbers; ``attribute``: the colour of one of some things.
+    numbers; ``attribute``: the colour of one of some things; ``category``: the word of a kind;
+    ``alphabet``: the name that comes first.
 
     Args:
         tokenizer: Hugging Face's interface, e.g. ``model.tokenizer``.
         n: number of prompts.
         seed: the same seed gives the same prompts.
-        families: which of the four, each once.
+        families: which of the six, each once.
         n_options: 2 to 5, or several such numbers in turn; by default as many as in the paper
-            (2, 3, 4), 4 for ``attribute``.
+            (2, 3, 4) or as each family has.
         labels: the first of consecutive letters or digits (``"A"``, ``"1"``, ``"P"``), or a list.
         gold: ``"balanced"``, every place is right equally often in each family and number of
             options; ``"not_first"``, likewise without the first place; ``"as_given"``, options in
@@ -53,7 +54,7 @@ def multiple_choice(
         TokenizerError: as ``choice_task``.
 
     Source: the sets IOI, logical deduction and greater-than of Li and Gao 2025 for the first three;
-        all sentences, words and ``attribute`` are our own.
+        the other families, all sentences and words are our own.
     """
     if n < 1:
         raise TaskError(f"multiple_choice needs n of at least 1, got {n}.")

@@ -9,8 +9,8 @@ from mechbench.training.two_hop import kind as two_hop_kind
 KINDS: tuple[CorpusKind, ...] = (
     acronym_kind.KIND,
     mixed_kind.KIND,
-    two_hop_kind.KIND,
     choice_kind.KIND,
+    two_hop_kind.KIND,
 )
 DEFAULT_KIND = acronym_kind.KIND.name
 """The kind of a corpus section that names none."""

@@ -85,6 +85,7 @@ def planted_model(loudness: float = 4.0) -> GPT2:
     E[:, :8] = 0.0
     E[ids["colour"], _COLOUR] = E[ids["A"], _A_IN] = 20.0
     E[:, _ONE] = 1.0
+    E[:, 8:] -= E.sum(1, keepdim=True) / (D_MODEL - 8)  # so that centring leaves the flags alone
     for dimension, label in zip(_OUT, "ABCD", strict=True):
         U[:, ids[label]] = 0.0
         U[dimension, ids[label]] = 1.0
@@ -100,7 +101,7 @@ def planted_model(loudness: float = 4.0) -> GPT2:
     layer, neuron = SHOUTER
     mlp = model.blocks[layer].mlp
     mlp.W_in[:, neuron] = 0.0
-    mlp.W_in[_SIGNAL, neuron], mlp.b_in[neuron] = 4.0, -1.0
+    mlp.W_in[_SIGNAL, neuron], mlp.b_in[neuron] = 4.0, -15.0
     mlp.W_out[neuron] = 0.0
     mlp.W_out[neuron, _OUT[0]] = loudness
     return model

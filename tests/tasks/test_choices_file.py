@@ -85,7 +85,7 @@ def test_the_columns_of_arc(gpt2, tmp_path):
     assert task.texts[1].startswith("Question: A ball rolls down a hill. Its speed? Answer")
     ends = task.option_positions[1, :3].tolist()
     row = task.clean[1].tolist()
-    assert [gpt2.decode([row[i]]) for i in ends] == [" grows", "rinks", " same"]
+    assert [gpt2.decode([row[i]]) for i in ends] == [" grows", "inks", " same"]
     assert [gpt2.decode([row[i]]) for i in task.label_positions[1, :3]] == [" A", " B", " C"]
 
 
@@ -177,7 +177,7 @@ def test_a_missing_column_names_those_there_are(gpt2, tmp_path):
     message = message_of(TaskError, gpt2, path, question="txt")
     assert "no column 'txt'" in message and "['text', 'options', 'key']" in message
     assert "'text'" in message.split("]")[-1]
-    message = message_of(TaskError, gpt2, path, question="text", set_column="set")
+    message = message_of(TaskError, gpt2, path, question="text", answer="key", set_column="s")
     assert "set_column" in message
     message = message_of(TaskError, gpt2, Dataset.from_list(ARC), answer="key")
     assert "['id', 'question', 'choices', 'answerKey']" in message

@@ -12,6 +12,10 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
     path.write_text("prompt,acronym\nThe Ketchup Lark Wreck (,KLW\n", "utf-8")
     own = tmp_path / "own.csv"
     own.write_text("clean,corrupted,answer\nOne two,Six two, ten\n", "utf-8")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        '{"question": "Which", "options": ["red", "six"], "answer": "A"}\n', "utf-8"
+    )
     hops = tmp_path / "hops.csv"
     hops.write_text(
         "e1_label,e2_label,e3_label,r1_label,r2_label\n"
@@ -25,6 +29,8 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "ioi": {"n": 4},
         "greater_than": {"n": 4},
         "docstring": {"n": 4},
+        "multiple_choice": {"n": 4},
+        "choices_file": {"path": questions},
         "pairs": {"path": own},
         "two_hop": {"n": 4},
         "two_hop_file": {"path": hops},

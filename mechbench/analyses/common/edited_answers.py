@@ -83,10 +83,13 @@ class EditedAnswers:
     def _restore(self) -> None:
         assert self._file is not None
         found = self._file.read("keys", "tops", "log_probs", "others")
-        if found is not None:
-            nothing = torch.empty(len(self.task), 0, dtype=torch.float64)
-            for key, *arrays in zip(*found, strict=True):
-                self._kept[str(key)] = Answers(*map(torch.as_tensor, arrays), nothing)
+        if found is None:
+            return
+        keys, *arrays = found
+        tops, log_probs, others = map(torch.as_tensor, arrays)
+        nothing = torch.empty(len(self.task), 0, dtype=torch.float64)
+        for i, key in enumerate(keys.tolist()):
+            self._kept[key] = Answers(tops[i], log_probs[i], others[i], nothing)
 
     def _logits(self, edits: Sequence[PromptEdits], rows: slice) -> Tensor:
         """Next-token logits ``[prompt vocab]`` of some prompts."""

@@ -24,4 +24,4 @@ def calibration_and_test(
             "at least two. Use more prompts or another share."
         )
     order = np.random.default_rng(seed).permutation(len(task))
-    return task.select(np.sort(order[:n])), task.select(np.sort(order[n:]))
+    return task.select(sorted(order[:n].tolist())), task.select(sorted(order[n:].tolist()))

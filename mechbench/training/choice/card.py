@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from mechbench.training.choice.evaluation import FACTS, LISTS, SENTENCES
+from mechbench.training.choice.evaluation import SENTENCES
 from mechbench.training.markdown import architecture, minutes, minutes_are, table
 
 _COLUMNS = ("accuracy", "accuracy_first", "anchored", "among_labels", "text_accuracy")
@@ -94,7 +94,7 @@ def _over_training(metrics: dict[str, Any]) -> list[str]:
 
 def _by_family(key: str, rows: list[dict[str, Any]]) -> str:
     """Accuracy and anchored rate of each family that has options, a row for each seed or step."""
-    families = [f for f in rows[0]["family"] if f not in (SENTENCES, LISTS, FACTS)]
+    families = [f for f in rows[0]["family"] if f != SENTENCES]
     shown = ("accuracy", "anchored")
     head = (key, *(f"{what}, {family}" for family in families for what in shown))
     cells = [

@@ -1,6 +1,5 @@
 """The corpus of the multiple-choice models: rows in a few batches of like lengths."""
 
-from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -12,16 +11,8 @@ from mechbench.training.corpus_kind import Batch
 from mechbench.training.tokenizer import BOS
 
 
-@dataclass(frozen=True)
-class EncodedRow:
-    """The ids of a row, BOS first, and where the trained words stand."""
-
-    ids: list[int]
-    scored: list[int]
-
-
 class ChoiceCorpus:
-    """Steps of ``sequences`` rows; each begins with BOS, and only its answers are trained.
+    """Steps of ``sequences`` rows; each begins with BOS, and only its last word is trained.
 
     Rows are sorted by length into ``groups`` batches, padded on the right with BOS. Source: our
     choice.
@@ -46,7 +37,7 @@ class ChoiceCorpus:
         Raises:
             TokenizerError: an answer is not one token.
         """
-        rows = sorted(encoded(self.tokenizer, self.rows(step)), key=lambda row: len(row.ids))
+        rows = sorted(encoded(self.tokenizer, self.rows(step)), key=len)
         bounds = np.linspace(0, len(rows), min(self.groups, len(rows)) + 1).round().astype(int)
         return tuple(
             self._batch(rows[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)
@@ -60,37 +51,28 @@ class ChoiceCorpus:
                 digest.update(batch.ids.astype("<i4").tobytes())
         return digest.hexdigest()
 
-    def _batch(self, rows: list[EncodedRow]) -> Batch:
-        ids = np.full((len(rows), len(rows[-1].ids)), self._bos, dtype=np.int64)
+    def _batch(self, rows: list[list[int]]) -> Batch:
+        ids = np.full((len(rows), len(rows[-1])), self._bos, dtype=np.int64)
         scored = np.zeros(ids.shape, dtype=bool)
         for i, row in enumerate(rows):
-            ids[i, : len(row.ids)] = row.ids
-            scored[i, row.scored] = True
+            ids[i, : len(row)] = row
+            scored[i, len(row) - 1] = True
         return Batch(ids, scored)
 
 
-def encoded(tokenizer: Tokenizer, rows: list[Row]) -> list[EncodedRow]:
-    """The rows as tokens.
+def encoded(tokenizer: Tokenizer, rows: list[Row]) -> list[list[int]]:
+    """The ids of each row after BOS, its answer last.
 
     Raises:
         TokenizerError: an answer is not one token.
     """
-    parts = [((BOS + row.prompt, row.answer), *row.more) for row in rows]
-    texts = tokenizer.encode_batch([text for row in parts for text, _ in row])
-    words = tokenizer.encode_batch([f" {word}" for row in parts for _, word in row])
-    pairs = iter(zip(texts, words, strict=True))
-    found = []
-    for row in parts:
-        ids, scored = [], []
-        for _, answer in row:
-            text, word = next(pairs)
-            if len(word.ids) != 1:
-                raise TokenizerError(
-                    "The corpus of multiple-choice questions needs each answer as one token, and "
-                    f"this tokenizer makes {word.tokens} of {answer!r}. Write 'tokenizer: mcq' in "
-                    "the recipe."
-                )
-            ids += [*text.ids, *word.ids]
-            scored.append(len(ids) - 1)
-        found.append(EncodedRow(ids, scored))
-    return found
+    prompts = tokenizer.encode_batch([BOS + row.prompt for row in rows])
+    answers = tokenizer.encode_batch([f" {row.answer}" for row in rows])
+    for row, answer in zip(rows, answers, strict=True):
+        if len(answer.ids) != 1:
+            raise TokenizerError(
+                "The corpus of multiple-choice questions needs each answer as one token, and this "
+                f"tokenizer makes {answer.tokens} of {row.answer!r}. Write 'tokenizer: mcq' in the "
+                "recipe."
+            )
+    return [p.ids + a.ids for p, a in zip(prompts, answers, strict=True)]

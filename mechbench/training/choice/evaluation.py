@@ -14,16 +14,14 @@ from mechbench.training.choice.rows import (
     Row,
     choice_row,
     direct_row,
-    facts_row,
     held_out_item,
-    list_row,
     sentence_row,
     with_gold_at,
 )
 
 _ROWS = 128  # at once, so that memory does not grow with the number of prompts
 _PROMPT_STREAM = 1  # keeps the seeds of prompts apart from those of training
-SENTENCES, LISTS, FACTS = "sentences", "lists", "facts"
+SENTENCES = "sentences"
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class ChoiceScores:
 def score_choices(
     model: HookedModel, corpus: ChoiceCorpus, n: int = 256, seed: int = 0, labels: str = "A"
 ) -> list[ChoiceScores]:
-    """The scores of each family that the corpus has, and of text without options.
+    """The scores of each family that the corpus has, and of sentences.
 
     Args:
         n: questions of each family with the first option right, and as many with another;
@@ -64,17 +62,10 @@ def score_choices(
     families = [name for name, weight in corpus.mixture.families.items() if weight]
     scores = [_family_scores(model, corpus, name, n, seed, labels) for name in families]
     rng = np.random.default_rng([seed, n, len(FAMILIES), _PROMPT_STREAM])
-    texts = {
-        SENTENCES: [sentence_row(rng) for _ in range(n)],
-        LISTS: [list_row(rng) for _ in range(n)],
-        FACTS: [facts_row(rng) for _ in range(n)],
-    }
-    return [*scores, *(_text_scores(name, *answers(model, corpus, texts[name])) for name in texts)]
-
-
-def _text_scores(name: str, logits: Tensor, target: Tensor) -> ChoiceScores:
+    logits, target = answers(model, corpus, [sentence_row(rng) for _ in range(n)])
     nan, right = float("nan"), _share(logits.argmax(-1) == target)
-    return ChoiceScores(name, right, nan, nan, nan, right, _loss(logits, target))
+    text = ChoiceScores(SENTENCES, right, nan, nan, nan, right, _loss(logits, target))
+    return [*scores, text]
 
 
 def _family_scores(
@@ -110,8 +101,7 @@ def _family_scores(
 @torch.no_grad()
 def answers(model: HookedModel, corpus: ChoiceCorpus, rows: list[Row]) -> tuple[Tensor, Tensor]:
     """The logits at the end of each prompt ``[row vocab]`` and the right token ``[row]``."""
-    # of several answers of a row the first
-    ids = [row.ids[: row.scored[0] + 1] for row in encoded(corpus.tokenizer, rows)]
+    ids = encoded(corpus.tokenizer, rows)
     logits = []
     for start in range(0, len(ids), _ROWS):
         some = ids[start : start + _ROWS]

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from mechbench.tasks import ioi_texts
-from mechbench.tasks.choice_families import FAMILIES, listed
+from mechbench.tasks.choice_families import FAMILIES
 from mechbench.tasks.choice_items import (
     MAX_OPTIONS,
     MIN_OPTIONS,
@@ -21,13 +21,11 @@ from mechbench.tasks.choice_items import (
     choice_labels,
     reordered,
 )
-from mechbench.tasks.choice_texts import COLOURS, NAMES, NUMBERS, PLACES, THINGS
+from mechbench.tasks.choice_texts import NAMES, PLACES, THINGS
 from mechbench.tasks.choice_tokens import choice_prompt
 
 HELD_OUT = 8  # one question in so many
-LIST_LABELS = ("A", "P", "1")
-_DIRECT, _LISTS, _FACTS = 0.4, 0.2, 0.2  # of the text without options; the rest are sentences
-_POOLS = (NAMES, COLOURS, NUMBERS)
+_DIRECT = 0.6  # share of questions in the text without options; the rest are sentences
 
 
 @dataclass(frozen=True)
@@ -51,27 +49,19 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt and the word that follows it, which is what is trained.
-
-    Attributes:
-        more: further texts, each with the word that follows it, which is trained too.
-    """
+    """A prompt and the word that follows it, which is what is trained."""
 
     prompt: str
     answer: str
-    more: tuple[tuple[str, str], ...] = ()
 
 
 def training_row(rng: np.random.Generator, mixture: Mixture) -> Row:
     """One row. Whatever ``gold_first`` is, as many random numbers are drawn in the same order."""
     kind = rng.random()
     if kind < mixture.text_share:
-        which = rng.random()
-        if which < _DIRECT:
+        if rng.random() < _DIRECT:
             return direct_row(training_item(rng, mixture.families))
-        if which < _DIRECT + _LISTS:
-            return list_row(rng)
-        return facts_row(rng) if which < _DIRECT + _LISTS + _FACTS else sentence_row(rng)
+        return sentence_row(rng)
     item = training_item(rng, mixture.families)
     n = len(item.options)
     uniform = kind < mixture.text_share + mixture.uniform_share
@@ -130,31 +120,3 @@ def sentence_row(rng: np.random.Generator) -> Row:
     subject, answer = (first, second) if rng.random() < 0.5 else (second, first)
     place, thing = (pool[int(rng.integers(len(pool)))] for pool in (PLACES, THINGS))
     return Row(template.format(A=first, B=second, S=subject, place=place, thing=thing), answer)
-
-
-def list_row(rng: np.random.Generator) -> Row:
-    """A list with labels from ``A``, ``P`` or ``1`` on, and which label each of its entries has."""
-    n = int(rng.integers(MIN_OPTIONS, MAX_OPTIONS + 1))
-    labels = choice_labels(LIST_LABELS[int(rng.integers(len(LIST_LABELS)))], n)
-    entries = _some(rng, _POOLS[int(rng.integers(len(_POOLS)))], n)
-    start = " ".join(f"{label}: {entry}" for label, entry in zip(labels, entries, strict=True))
-    return _asked(rng, f"Here {start}", entries, labels)
-
-
-def facts_row(rng: np.random.Generator) -> Row:
-    """The colours of some things, twice, the second time in another order."""
-    n = int(rng.integers(MIN_OPTIONS, MAX_OPTIONS + 1))
-    things = [f"the {thing}" for thing in _some(rng, THINGS, n)]
-    colours = _some(rng, COLOURS, n)
-    stated = [f"{thing} is {colour}" for thing, colour in zip(things, colours, strict=True)]
-    return _asked(rng, f"Here {listed(stated)}", things, colours)
-
-
-def _asked(rng: np.random.Generator, start: str, keys: Sequence[str], values: Sequence[str]) -> Row:
-    (first, *others) = rng.permutation(len(keys)).tolist()
-    more = tuple((f" and {keys[i]} is", values[i]) for i in others)
-    return Row(f"{start}, so {keys[first]} is", values[first], more)
-
-
-def _some(rng: np.random.Generator, pool: Sequence[str], n: int) -> list[str]:
-    return [pool[i] for i in rng.choice(len(pool), n, replace=False).tolist()]

@@ -18,7 +18,8 @@ NAME = "mcq"
 _PIECES = r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
 _SENTENCES = (
     "Question Answer Choices Then met at the and gave a to whom Which number is largest of Here so "
-    "which colour older than who oldest youngest"
+    "which colour older than who oldest youngest "
+    "of name colour number place thing comes first in alphabet"
 )
 
 
