@@ -78,8 +78,8 @@ def back_patching(
         seed: of the noise, of that draw, of the split that chooses a fixed cell, and of intervals.
 
     Raises:
-        TaskError: an unknown position, method or ``cap_by``, ``most`` below 2, fewer than two queries in the
-            incorrect set, a prompt that does not fit the context.
+        TaskError: an unknown position, method or ``cap_by``, ``most`` below 2, fewer than two
+            queries in the incorrect set, a prompt that does not fit the context.
         TokenizerError: "generate" without a tokenizer.
 
     Source: Biran et al. 2024, section 5; the controls are our choice.
