@@ -19,6 +19,8 @@ from mechbench.models.registry import VARIANTS
 from mechbench.results.base import Result
 from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.induction import induction
+from mechbench.tasks.multiple_choice import multiple_choice
+from mechbench.tasks.two_hop_generated import two_hop
 
 README = Path(__file__).parents[1] / "README.md"
 COMMANDS = [command.name for command in app.registered_commands]
@@ -90,6 +92,12 @@ def subject():
     @cache
     def load(name):
         model = load_model(name)
+        if name == "twohop":
+            return model, two_hop(model.tokenizer, 16, kinds=("id_test", "ood_id"))
+        if name.startswith("mcq-"):
+            return model, multiple_choice(
+                model.tokenizer, n=32, families=["greater_than", "alphabet"]
+            )
         make = acronyms if name == "acronyms-gpt2" else induction
         return model, make(model.tokenizer, n=16, seed=0)
 

@@ -14,6 +14,7 @@ class Suite(StrEnum):
     sweep = "sweep"
     discover = "discover"
     variants = "variants"
+    backpatch = "backpatch"
 
 
 def bench(
@@ -21,14 +22,14 @@ def bench(
     out: Annotated[Path, typer.Option(help="JSON file for the numbers.")] = Path("bench.json"),
     prompts: Annotated[
         int | None,
-        typer.Option(min=1, help="Prompts of a batch; by default 8, discover 20, variants 4."),
+        typer.Option(min=1, help="Prompts; by default 8, discover 20, variants 4, backpatch 16."),
     ] = None,
     length: Annotated[
         list[int] | None,
         typer.Option(
             min=4,
             max=1024,
-            help="Prompt length; by default 16 and 64, discover 32, variants 512.",
+            help="Prompt length; by default 16 and 64, discover 32, variants 512, backpatch 12.",
         ),
     ] = None,
     rounds: Annotated[
@@ -41,10 +42,11 @@ def bench(
 ) -> None:
     """Time mechbench against plain loops and the usual tools, in one run.
 
-    With random weights; the first two on GPT-2 small's shape. sweep: the planner against a plain
+    With random weights; all but variants on GPT-2 small's shape. sweep: the planner against a plain
     loop and TransformerLens' patching. discover: edge attribution against the usual matrix form,
     and a circuit's evaluation against a forward. variants: every architecture against its dense
-    control of equal width: forward, FLOPs, cache and decoding. Each takes some minutes.
+    control of equal width: forward, FLOPs, cache and decoding. backpatch: all pairs of layers at
+    once against one generation per pair. Each takes some minutes.
     """
     from mechbench.cli.console import Bars, say, stdout
     from mechbench.errors import SpecError, StoreError
@@ -65,6 +67,12 @@ def bench(
         from mechbench.bench.discover import run_discover_bench
 
         numbers = run_discover_bench(length=(length or [32])[0], **options, say=say)
+    elif suite is Suite.backpatch:
+        from mechbench.bench.backpatch import run_backpatch_bench
+
+        if rounds is not None:
+            raise SpecError("--rounds does not belong to 'bench backpatch', which runs once.")
+        numbers = run_backpatch_bench(length=(length or [12])[0], **options, say=say)
     else:
         from mechbench.bench.variants import run_variants_bench
         from mechbench.cli.bench_table import variants_table

@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from mechbench.experiments.back_patching_summary import back_patching_tables
 from mechbench.experiments.estimates import with_interval
+from mechbench.experiments.published_choices import (
+    choices_tables,
+    choices_text,
+    choices_untested,
+)
 from mechbench.experiments.tables import TextTable
+from mechbench.results.back_patching import BackPatching
 from mechbench.results.base import Result
+from mechbench.results.compare_choices import CompareChoices
 from mechbench.results.compare_published import ComparePublished
 from mechbench.shapes import ANSWER
 
@@ -17,6 +25,10 @@ _UNTESTED = (
     "mechbench run acronyms --model gpt2"
 )
 _ELSEWHERE = "Other models than {published}, other tasks and other prompts are untested here."
+_THEIR_MODELS = (
+    "The models of the published numbers, and other models, tasks and prompts than these, are "
+    "untested here."
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,15 @@ class Published:
 
 def published_section(results: Mapping[str, Result]) -> Published:
     """The published circuit, and side by side with what was found where it is the same model's."""
+    choices = [r for r in results.values() if isinstance(r, CompareChoices)]
+    if choices:
+        found = choices[0]
+        tables, untested = choices_tables(found), choices_untested(found)
+        return Published(choices_text(found), tables, untested, found.comparable)
     compared = [r for r in results.values() if isinstance(r, ComparePublished)]
+    patched = [r for r in results.values() if isinstance(r, BackPatching)]
+    if patched and not compared:
+        return Published(*back_patching_tables(patched[0]), (_THEIR_MODELS,), True)
     if not compared:
         text = "Nothing published was set beside this run."
         return Published((text,), (), (_ELSEWHERE.format(published="this one"),))

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mechbench.experiments.back_patching_summary import back_patching_lines
+from mechbench.experiments.choice_summary import CHOICE_HEADLINES, CHOICE_TABLES
 from mechbench.experiments.edge_circuit_summary import (
     agreement_lines,
     curve_line,
@@ -12,6 +14,7 @@ from mechbench.experiments.edge_circuit_summary import (
 )
 from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
+from mechbench.results.back_patching import BackPatching
 from mechbench.results.base import Result
 from mechbench.results.circuit_agreement import CircuitAgreement
 from mechbench.results.circuit_curve import CircuitCurve
@@ -108,6 +111,7 @@ def _tests_of(result: CircuitSearch) -> list[str]:
 _TABLES: dict[type, Callable[[Any], TextTable]] = {
     CircuitSearch: _circuit_table,
     CircuitTests: edge_table,
+    **CHOICE_TABLES,
 }
 _HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     CircuitSearch: _tests_of,
@@ -115,4 +119,6 @@ _HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     CircuitTests: lines_of_tests,
     CircuitCurve: lambda result: [curve_line(result)],
     CircuitAgreement: agreement_lines,
+    BackPatching: back_patching_lines,
+    **CHOICE_HEADLINES,
 }

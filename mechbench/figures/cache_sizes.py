@@ -6,7 +6,7 @@ import xarray as xr
 
 from mechbench.figures.evidence import evidence, mean_of, provenance_of, series
 from mechbench.figures.palette import SERIES
-from mechbench.figures.spec import FigureSpec, Lines, Scale, Series, Table
+from mechbench.figures.spec import FigureSpec, Lines, Series, Table
 from mechbench.results.cache_sizes import LENGTH, MODEL, CacheSizes
 
 
@@ -42,7 +42,7 @@ def cache_sizes_figure(result: CacheSizes) -> FigureSpec:
                 "by formula",
                 "bytes per token",
             ),
-            _lines(result.formula, _by_formula(result.formula, names), "in all", "bytes", "log"),
+            _lines(result.formula, _by_formula(result.formula, names), "in all", "bytes"),
             _table(result, names),
         ),
         columns=2,
@@ -50,11 +50,7 @@ def cache_sizes_figure(result: CacheSizes) -> FigureSpec:
     )
 
 
-def _lines(
-    values: xr.DataArray, lines: list[Series], title: str, y_title: str, y_scale: Scale = "linear"
-) -> Lines:
-    # from 0 where it can be, so that heights compare
-    top = 1.05 * float(values.max())
+def _lines(values: xr.DataArray, lines: list[Series], title: str, y_title: str) -> Lines:
     return Lines(
         x=values[LENGTH].values,
         series=tuple(replace(s, dashed=i >= len(SERIES)) for i, s in enumerate(lines)),
@@ -62,8 +58,7 @@ def _lines(
         x_title="tokens",
         y_title=y_title,
         x_scale="log",
-        y_scale=y_scale,
-        y_limits=(0.0, top) if y_scale == "linear" and top > 0 else None,
+        y_scale="log",  # architectures are orders of magnitude apart
         markers=True,
     )
 

@@ -9,6 +9,8 @@ from mechbench.figures.graph import Graph
 from mechbench.figures.palette import colour_map
 from mechbench.figures.spec import (
     Bars,
+    Boxes,
+    BoxSeries,
     Diverging,
     FigureSpec,
     Heatmap,
@@ -50,10 +52,10 @@ def one_colour_bar(spec: FigureSpec) -> bool:
     return spec.shared_colour and len(maps) == len(spec.panels) and len(alike) == 1
 
 
-def x_limits(panel: Lines | Points | Histogram | Bars) -> Range:
+def x_limits(panel: Lines | Points | Histogram | Bars | Boxes) -> Range:
     """The range of the horizontal axis."""
     references = _references(panel.references, "x")
-    if isinstance(panel, Bars):
+    if isinstance(panel, Bars | Boxes):
         return (-0.6, len(panel.groups) - 0.4)
     if isinstance(panel, Histogram):
         return _padded([panel.edges, references], margin=0.0)
@@ -62,8 +64,8 @@ def x_limits(panel: Lines | Points | Histogram | Bars) -> Range:
     return _padded([panel.x, references], margin=_MARGIN)
 
 
-def y_limits(panel: Lines | Points | Histogram | Bars) -> Range:
-    """The range of the vertical axis; bars and histograms always include zero."""
+def y_limits(panel: Lines | Points | Histogram | Bars | Boxes) -> Range:
+    """The range of the vertical axis; bars, boxes and histograms always include zero."""
     references = _references(panel.references, "y")
     if isinstance(panel, Points):
         return _padded([panel.y, references], margin=_MARGIN)
@@ -114,7 +116,7 @@ def _own_colours(panel: Heatmap) -> Range:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _series_values(series: Iterable[Series]) -> list[np.ndarray]:
+def _series_values(series: Iterable[Series | BoxSeries]) -> list[np.ndarray]:
     parts = [(s.values, s.low, s.high) for s in series]
     return [p for three in parts for p in three if p is not None]
 

@@ -16,6 +16,7 @@ from mechbench.figures.mpl_text import drawable, shortened, width_pt
 from mechbench.figures.presets import Preset
 from mechbench.figures.spec import (
     Bars,
+    Boxes,
     Diverging,
     Heatmap,
     Histogram,
@@ -30,6 +31,8 @@ Entries = list[tuple[Artist, str]]  # what the legend lists: a mark and its labe
 
 _RASTERISE_ABOVE = 50_000
 _DARK = 0.5
+_SMALLEST = 4.5  # points, of text that is made smaller to fit
+_COLUMN_GAP = 9.0
 
 
 def draw_heatmap(ax: Axes, panel: Heatmap, limits: Range) -> QuadMesh:
@@ -68,7 +71,9 @@ def write_cells(ax: Axes, panel: Heatmap, mesh: QuadMesh, cell_pt: Range, preset
         return
     room = cell_pt[0] - 2.0
     widest = max(width_pt(drawable(t), preset.token_pt) for row in panel.cell_text for t in row)
-    size = max(4.5, min(preset.token_pt, preset.token_pt * room / max(widest, 1.0), cell_pt[1] - 1))
+    size = max(
+        _SMALLEST, min(preset.token_pt, preset.token_pt * room / max(widest, 1.0), cell_pt[1] - 1)
+    )
     for row, texts in enumerate(panel.cell_text):
         for col, text in enumerate(texts):
             value = panel.values[row, col]
@@ -121,6 +126,23 @@ def draw_bars(ax: Axes, panel: Bars) -> Entries:
     return entries + _finish_axes(ax, panel)
 
 
+def draw_boxes(ax: Axes, panel: Boxes) -> Entries:
+    """Legend entries, after the boxes, their medians and their whiskers are drawn."""
+    entries: Entries = []
+    width = 0.8 / max(len(panel.series), 1)
+    for i, series in enumerate(panel.series):
+        at = np.arange(len(panel.groups)) + (i - (len(panel.series) - 1) / 2) * width
+        colour = palette.series_colour(i)
+        heights = series.q3 - series.q1
+        bars = ax.bar(at, heights, width * 0.86, bottom=series.q1, color=colour, alpha=0.45)
+        entries.append((bars[0], series.label))
+        for one, other in ((series.low, series.q1), (series.q3, series.high)):
+            ax.vlines(at, one, other, color=colour, linewidth=0.9)
+        half = width * 0.43
+        ax.hlines(series.values, at - half, at + half, color="black", linewidth=1.2, zorder=3)
+    return entries + _finish_axes(ax, panel)
+
+
 def draw_points(ax: Axes, panel: Points) -> Entries:
     """Legend entries, after the points of each group and the fitted lines are drawn."""
     entries: Entries = []
@@ -158,41 +180,45 @@ def draw_histogram(ax: Axes, panel: Histogram) -> Entries:
     return entries + _finish_axes(ax, panel)
 
 
-def draw_table(ax: Axes, panel: Table, widths_pt: list[float], preset: Preset) -> None:
-    """Text between three rules; ``widths_pt`` are the columns' widths, which sum to the axes'.
+def draw_table(ax: Axes, panel: Table, width: float, preset: Preset) -> None:
+    """Text between three rules, in axes ``width`` points wide.
 
-    What was drawn before is replaced. The text makes no room for itself: it is cut to fit.
+    What was drawn before is replaced. The text makes no room for itself: it is made smaller, and
+    then cut, to fit.
     """
+    size, widths = _fitted_columns(panel, width, preset)
     ax.clear()
-    total, n_lines = sum(widths_pt), len(panel.rows) + 1
-    ax.set(xlim=(0, total), ylim=(n_lines, 0))
+    n_lines = len(panel.rows) + 1
+    ax.set(xlim=(0, sum(widths)), ylim=(n_lines, 0))
     ax.axis("off")
     right = [_is_number_column(panel, c) for c in range(len(panel.columns))]
     for line, cells in enumerate((panel.columns, *panel.rows)):
         left = 0.0
         for col, cell in enumerate(cells):
-            room = widths_pt[col] - 8.0
             ax.text(
-                left + (widths_pt[col] - 4.0 if right[col] else 4.0),
+                left + (widths[col] - 4.0 if right[col] else 4.0),
                 line + 0.5,
-                shortened(cell, room, preset.tick_pt),
+                shortened(cell, widths[col] - 8.0, size),
                 ha="right" if right[col] else "left",
                 va="center_baseline",
-                fontsize=preset.tick_pt,
+                fontsize=size,
                 in_layout=False,
             )
-            left += widths_pt[col]
+            left += widths[col]
     for y, weight in ((0, 0.9), (1, 0.5), (n_lines, 0.9)):
         ax.axhline(y, color="black", linewidth=weight, clip_on=False)
 
 
-def table_widths(panel: Table, width: float, preset: Preset) -> list[float]:
-    """Widths of the columns in points: what their text needs, scaled to fill ``width``."""
-    columns = zip(panel.columns, *panel.rows, strict=True)
-    wanted = [max(width_pt(drawable(c), preset.tick_pt) for c in cells) + 9.0 for cells in columns]
+def _fitted_columns(panel: Table, width: float, preset: Preset) -> tuple[float, list[float]]:
+    """The size of the text, and the columns' widths, which sum to ``width``; all in points."""
+    columns = list(zip(panel.columns, *panel.rows, strict=True))
+    room = width - _COLUMN_GAP * len(columns)
+    widest = [max(width_pt(drawable(c), preset.tick_pt) for c in cells) for cells in columns]
+    size = max(_SMALLEST, min(preset.tick_pt, preset.tick_pt * room / sum(widest)))
+    wanted = [w * size / preset.tick_pt + _COLUMN_GAP for w in widest]
     if sum(wanted) <= width:
         spare = (width - sum(wanted)) / len(wanted)
-        return [w + spare for w in wanted]
+        return size, [w + spare for w in wanted]
     # The widest columns are cut to one width; all others keep what they need.
     left, cut = width, 0.0
     for n, narrowest in zip(range(len(wanted), 0, -1), sorted(wanted), strict=True):
@@ -200,7 +226,7 @@ def table_widths(panel: Table, width: float, preset: Preset) -> list[float]:
         if narrowest > cut:
             break
         left -= narrowest
-    return [min(w, cut) for w in wanted]
+    return size, [min(w, cut) for w in wanted]
 
 
 def _is_number_column(panel: Table, column: int) -> bool:
@@ -212,7 +238,7 @@ def _starts_as_number(cell: str) -> bool:
     return cell.lstrip("+-−±<≥≤>~ ")[:1].isdigit()
 
 
-def _finish_axes(ax: Axes, panel: Lines | Bars | Points | Histogram) -> Entries:
+def _finish_axes(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram) -> Entries:
     entries = [(_draw_reference(ax, r), r.label) for r in panel.references]
     ax.set(xlim=x_limits(panel), ylim=y_limits(panel))
     ax.spines[["top", "right"]].set_visible(False)

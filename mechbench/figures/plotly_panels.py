@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from mechbench.figures import palette
 from mechbench.figures.labels import visible
 from mechbench.figures.limits import Range, x_limits
-from mechbench.figures.spec import Bars, Heatmap, Histogram, Lines, Points, Series, Table
+from mechbench.figures.spec import Bars, Boxes, Heatmap, Histogram, Lines, Points, Series, Table
 
-SeriesPanel = Lines | Bars | Points | Histogram
+SeriesPanel = Lines | Bars | Boxes | Points | Histogram
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ def add_series(cell: Cell, panel: SeriesPanel, *, legend: str) -> None:
         _add_lines(cell, panel, legend)
     elif isinstance(panel, Bars):
         _add_bars(cell, panel, legend)
+    elif isinstance(panel, Boxes):
+        _add_boxes(cell, panel, legend)
     elif isinstance(panel, Points):
         _add_points(cell, panel, legend)
     else:
@@ -219,6 +221,25 @@ def _add_bars(cell: Cell, panel: Bars, legend: str) -> None:
                     (panel.x_title or "group", "%{text}"),
                     (panel.y_title or "value", "%{y:.4g}%{customdata}"),
                 ),
+            ).update(_named(series.label, legend))
+        )
+
+
+def _add_boxes(cell: Cell, panel: Boxes, legend: str) -> None:
+    width = 0.8 / max(len(panel.series), 1)
+    for i, series in enumerate(panel.series):
+        offset = (i - (len(panel.series) - 1) / 2) * width
+        there = np.isfinite(series.values)
+        cell.add(
+            go.Box(
+                x=np.arange(len(panel.groups))[there] + offset,
+                q1=series.q1[there],
+                median=series.values[there],
+                q3=series.q3[there],
+                lowerfence=series.low[there],
+                upperfence=series.high[there],
+                width=width * 0.86,
+                marker_color=palette.series_colour(i),
             ).update(_named(series.label, legend))
         )
 

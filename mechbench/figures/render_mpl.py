@@ -27,7 +27,17 @@ from mechbench.figures.limits import colour_limits, one_colour_bar
 from mechbench.figures.mpl_names import write_names
 from mechbench.figures.mpl_text import FONT, shortened, width_pt, wrapped
 from mechbench.figures.presets import POINTS_PER_INCH, Preset, find_preset
-from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Histogram, Lines, Panel, Points, Table
+from mechbench.figures.spec import (
+    Bars,
+    Boxes,
+    FigureSpec,
+    Heatmap,
+    Histogram,
+    Lines,
+    Panel,
+    Points,
+    Table,
+)
 
 DPI = 300
 _LOCK = threading.RLock()
@@ -143,8 +153,7 @@ class _Drawing:
             if isinstance(panel, Heatmap):
                 self.meshes[i] = draw.draw_heatmap(ax, panel, limits[i])
             elif isinstance(panel, Table):
-                widths = draw.table_widths(panel, self.width, self.preset)
-                draw.draw_table(ax, panel, widths, self.preset)
+                draw.draw_table(ax, panel, self.width, self.preset)
             elif isinstance(panel, Graph):
                 entries = mpl_graph.draw_graph(ax, panel, self.layouts[i])
                 self.entries[i] = [(a, t) for a, t in entries if t]
@@ -191,8 +200,7 @@ class _Drawing:
                 labels = ax.yaxis.get_tightbbox()
                 left = max(box.x0 - labels.x0, 0.0) * scale if labels else 0.0
             if isinstance(panel, Table) and not first:  # its axes may be narrower than foreseen
-                widths = draw.table_widths(panel, width, self.preset)
-                draw.draw_table(ax, panel, widths, self.preset)
+                draw.draw_table(ax, panel, width, self.preset)
             legend_pt = self._add_legend(i, width, left)
             title = wrapped(panel.title, width, self.preset.label_pt)
             ax.set_title(title, fontsize=self.preset.label_pt, pad=3.0 + legend_pt)
@@ -207,7 +215,7 @@ class _Drawing:
             if isinstance(panel, Heatmap):
                 self._label_columns(ax, list(range(len(panel.cols))), panel.cols, width)
                 self._label_rows(ax, panel.rows, height)
-            elif isinstance(panel, Bars):
+            elif isinstance(panel, Bars | Boxes):
                 self._label_columns(ax, list(range(len(panel.groups))), panel.groups, width)
             elif isinstance(panel, Lines) and panel.x_labels is not None:
                 self._label_columns(ax, panel.x.tolist(), panel.x_labels, width)
@@ -303,11 +311,13 @@ def _most_columns(spec: FigureSpec, preset: Preset) -> int:
     return max(1, int(preset.width_pt // least))
 
 
-def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Points | Histogram) -> draw.Entries:
+def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram) -> draw.Entries:
     if isinstance(panel, Lines):
         return draw.draw_lines(ax, panel)
     if isinstance(panel, Bars):
         return draw.draw_bars(ax, panel)
+    if isinstance(panel, Boxes):
+        return draw.draw_boxes(ax, panel)
     if isinstance(panel, Points):
         return draw.draw_points(ax, panel)
     return draw.draw_histogram(ax, panel)

@@ -17,7 +17,7 @@ from mechbench.figures.labels import is_numeric, thinned
 from mechbench.figures.limits import colour_limits, one_colour_bar, x_limits, y_limits
 from mechbench.figures.palette import GREY
 from mechbench.figures.plotly_panels import Cell
-from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Panel, Points, Table
+from mechbench.figures.spec import Bars, Boxes, FigureSpec, Heatmap, Lines, Panel, Points, Table
 
 _WIDTH = 900  # pixels that the layout of labels is planned for; the page may scale the figure
 _LINE = {"showline": True, "linecolor": "#444444", "linewidth": 1, "ticks": "outside", "ticklen": 4}
@@ -174,7 +174,7 @@ def _set_axes(cell: Cell, panel: draw.SeriesPanel, width: float) -> None:
         if scale == "log" and ends[1] - ends[0] > 2:  # whole decades, without small 2s and 5s
             cell.axis(axis, dtick=1, minor={"ticks": "outside", "ticklen": 2})
     labels, at = None, None
-    if isinstance(panel, Bars):
+    if isinstance(panel, Bars | Boxes):
         labels, at = panel.groups, list(range(len(panel.groups)))
     elif isinstance(panel, Lines) and panel.x_labels is not None:
         labels, at = panel.x_labels, panel.x.tolist()

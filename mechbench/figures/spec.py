@@ -162,6 +162,44 @@ class Bars:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class BoxSeries:
+    """One named set of boxes ``[group]``: medians ``values``, quartiles, and ends of whiskers."""
+
+    label: str
+    values: np.ndarray
+    q1: np.ndarray
+    q3: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("values", "q1", "q3", "low", "high"):
+            numbers = _numbers(getattr(self, name), 1, f"{name} of boxes {self.label!r}")
+            object.__setattr__(self, name, numbers)
+            _same_length(f"boxes {self.label!r}", values=len(self.values), numbers=len(numbers))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Boxes:
+    """Boxes ``series [group]`` side by side in each of ``groups``; NaN where there is none."""
+
+    groups: tuple[str, ...]
+    series: tuple[BoxSeries, ...]
+    references: tuple[Reference, ...] = ()
+    title: str = ""
+    x_title: str = ""
+    y_title: str = ""
+    y_limits: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", tuple(map(str, self.groups)))
+        for series in self.series:
+            _same_length(
+                f"boxes {series.label!r}", groups=len(self.groups), boxes=len(series.values)
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Fit:
     """A straight line ``slope * x + intercept`` drawn behind points; the caller computed it."""
 
@@ -236,7 +274,7 @@ class Table:
             _same_length("table row", columns=len(self.columns), cells=len(row))
 
 
-Panel = Heatmap | Lines | Bars | Points | Histogram | Table | Graph
+Panel = Heatmap | Lines | Bars | Boxes | Points | Histogram | Table | Graph
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,8 @@ _KINDS = {
         parts.Heatmap,
         parts.Lines,
         parts.Bars,
+        parts.BoxSeries,
+        parts.Boxes,
         parts.Points,
         parts.Histogram,
         parts.Table,

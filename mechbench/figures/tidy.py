@@ -5,7 +5,18 @@ import io
 from collections.abc import Iterator
 
 from mechbench.figures.graph import Graph
-from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Histogram, Lines, Panel, Points, Table
+from mechbench.figures.spec import (
+    Bars,
+    Boxes,
+    BoxSeries,
+    FigureSpec,
+    Heatmap,
+    Histogram,
+    Lines,
+    Panel,
+    Points,
+    Table,
+)
 
 COLUMNS: tuple[str, ...] = (
     "panel",
@@ -27,9 +38,10 @@ def to_csv(spec: FigureSpec) -> str:
 
     ``row`` and ``column`` are labels (of heatmaps and tables), ``x`` is a number or a label,
     ``low`` and ``high`` bound the interval. A bin of a histogram has its lower edge as ``x`` and
-    its upper edge as ``column``. Repeated labels stay apart by their order. A graph has rows of
-    kind "graph node" (group, id, label, rank as ``x``, weight as ``value``) and of kind
-    "graph edge" (port as ``series``, source as ``row``, target as ``column``, score).
+    its upper edge as ``column``. A box has two rows: with its whiskers and with its quartiles as
+    ``low`` and ``high``. Repeated labels stay apart by their order. A graph has rows of kind
+    "graph node" (group, id, label, rank as ``x``, weight as ``value``) and of kind "graph edge"
+    (port as ``series``, source as ``row``, target as ``column``, score).
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -69,11 +81,11 @@ def _graph_rows(panel: Graph) -> Iterator[Row]:
         yield {"kind": "graph edge", "series": edge.port, **ends, "value": edge.score}
 
 
-def _series_rows(panel: Lines | Bars | Histogram) -> Iterator[Row]:
+def _series_rows(panel: Lines | Bars | Boxes | Histogram) -> Iterator[Row]:
     labels: tuple[str, ...] | None = None
     if isinstance(panel, Lines):
         at, labels = panel.x.tolist(), panel.x_labels
-    elif isinstance(panel, Bars):
+    elif isinstance(panel, Bars | Boxes):
         at = list(panel.groups)
     else:
         at, labels = panel.edges[:-1].tolist(), tuple(map(repr, panel.edges[1:].tolist()))
@@ -85,3 +97,6 @@ def _series_rows(panel: Lines | Bars | Histogram) -> Iterator[Row]:
             if series.low is not None and series.high is not None:
                 row |= {"low": float(series.low[i]), "high": float(series.high[i])}
             yield row
+            if isinstance(series, BoxSeries):
+                quartiles = {"low": float(series.q1[i]), "high": float(series.q3[i])}
+                yield {**row, "row": "quartiles", **quartiles}

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 
 from mechbench.errors import MemoryBudgetError, TaskError
+from mechbench.interventions.budget import free_bytes, is_out_of_memory
 from mechbench.interventions.checkpoint import Checkpoint
 from mechbench.interventions.full_forward import FullForward
 from mechbench.interventions.patches import Cell
@@ -89,7 +89,7 @@ def run_patches(
     work = _Work(model, executor, jobs, base.expand(len(cells), -1, -1).clone(), progress)
     if checkpoint is not None:
         work.resume(Checkpoint(checkpoint, runs, cells, metric))
-    work.run(budget_bytes or _free_bytes(model) // 4)
+    work.run(budget_bytes or free_bytes(model) // 4)
     return PatchedMetric(work.values.cpu(), base.cpu(), work.receipt(runs))
 
 
@@ -132,7 +132,7 @@ class _Work:
         try:
             values = self.executor.run(jobs)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(jobs) == 1:
                 raise MemoryBudgetError(
@@ -193,15 +193,3 @@ class _Work:
             budget_halvings=self.halvings,
             notes=tuple(notes),
         )
-
-
-def _free_bytes(model) -> int:
-    if model.cfg.device.type == "cuda":
-        return torch.cuda.mem_get_info(model.cfg.device)[0]
-    return psutil.virtual_memory().available
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "can't allocate memory" in str(error) or "not enough memory" in str(error)
-    )

@@ -96,7 +96,7 @@ def generate(
     draws = Draws(seed, rows)
     eos = model.tokenizer.eos_token_id if stop_at_eos and model.tokenizer is not None else None
     cached = use_cache and model.capabilities.incremental
-    run_type = _Remembering if cached else _Recomputing
+    run_type = Remembering if cached else Recomputing
     tokens: dict[int, Tensor] = {}
     for indices in _by_length(rows):
         batch = torch.tensor([rows[i] for i in indices], device=model.cfg.device)
@@ -112,7 +112,7 @@ def generate(
     )
 
 
-class _Remembering:
+class Remembering:
     """Logits after each new token, from remembered keys and values."""
 
     def __init__(self, model: HookedModel, hooks: Hooks, scope: str):
@@ -128,7 +128,7 @@ class _Remembering:
         return model.next_token_logits(new, memories)
 
 
-class _Recomputing:
+class Recomputing:
     """The same logits from all positions at every step."""
 
     def __init__(self, model: HookedModel, hooks: Hooks, scope: str):
@@ -166,7 +166,7 @@ def _on_spans(fn: Callable, spans: Sequence[tuple[int, int]]) -> Callable:
 
 
 def _continue(
-    run: _Remembering | _Recomputing,
+    run: Remembering | Recomputing,
     batch: Tensor,
     max_new_tokens: int,
     choose_next: Callable[[Tensor], Tensor],

@@ -94,6 +94,33 @@ class FrozenPrefix:
         return _prepend(self._k, k), _prepend(self._v, v)
 
 
+class BufferedMemory:
+    """Keys and values in buffers that are given, with room behind them: growing copies nothing.
+
+    Args:
+        k, v: ``[batch room kv_head d_head]``; what ``extend`` is given is written into them.
+        length: how many of the first positions hold something already.
+    """
+
+    def __init__(self, k: Tensor, v: Tensor, length: int):
+        self._k, self._v, self._length = k, v, length
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def nbytes(self) -> int:
+        return self._k[:, : self._length].nbytes + self._v[:, : self._length].nbytes
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        start, end = self._length, self._length + k.shape[1]
+        assert end <= self._k.shape[1], "the buffer is full"
+        self._k[:, start:end], self._v[:, start:end] = k, v
+        self._length = end
+        return self._k[:, :end], self._v[:, :end]
+
+
 def _prepend(prefix: Tensor, rest: Tensor) -> Tensor:
     prompts, length = prefix.shape[:2]
     repeats = rest.shape[0] // prompts

@@ -52,3 +52,21 @@ def open_dataset(source: str | Path, *, config: str | None = None, split: str = 
             f"The dataset {folder.name!r} has no split {split!r}; it has {list(found)}."
         )
     return found[split]
+
+
+def open_parquet(path: str | Path) -> Any:
+    """A parquet file, as ``datasets.Dataset``.
+
+    Raises:
+        TaskError: the file cannot be read.
+    """
+    import pyarrow.parquet as parquet  # seconds to import, with datasets
+    from datasets import Dataset
+    from pyarrow import ArrowException
+
+    try:
+        return Dataset(parquet.read_table(path))
+    except (OSError, ArrowException) as error:
+        raise TaskError(
+            f"The parquet file {Path(path).name!r} cannot be read: {' '.join(str(error).split())}"
+        ) from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError, validate_call
 
@@ -10,13 +10,18 @@ from mechbench.errors import TaskError, did_you_mean
 from mechbench.tasks.acronym_task import AcronymTask
 from mechbench.tasks.acronyms import acronyms
 from mechbench.tasks.base import Task
+from mechbench.tasks.choices_file import choices_file
 from mechbench.tasks.docstring import docstring
 from mechbench.tasks.greater_than import greater_than
 from mechbench.tasks.induction import induction
 from mechbench.tasks.ioi import ioi
+from mechbench.tasks.multiple_choice import multiple_choice
 from mechbench.tasks.pairs_file import pairs
 from mechbench.tasks.planted import PLANTED_TASKS
 from mechbench.tasks.prompts import load_prompts
+from mechbench.tasks.two_hop import TwoHopTask
+from mechbench.tasks.two_hop_file import load_two_hop
+from mechbench.tasks.two_hop_generated import two_hop
 
 
 def prompts(
@@ -26,6 +31,22 @@ def prompts(
     return load_prompts(path, tokenizer, words=words, against=against)
 
 
+def two_hop_file(
+    tokenizer: Any,
+    path: Any,
+    *,
+    n: int | None = None,
+    family: Literal["relation_first", "entity_first"] = "relation_first",
+    bad_rows: Literal["refuse", "skip"] = "refuse",
+    config: str | None = None,
+    split: str = "train",
+) -> TwoHopTask:
+    """Two-hop queries of a file; see ``mechbench.tasks.two_hop_file.load_two_hop``."""
+    return load_two_hop(
+        path, tokenizer, n=n, family=family, bad_rows=bad_rows, config=config, split=split
+    )
+
+
 TASKS: dict[str, Callable[..., Task]] = {
     "acronyms": acronyms,
     "prompts": prompts,
@@ -33,7 +54,11 @@ TASKS: dict[str, Callable[..., Task]] = {
     "ioi": ioi,
     "greater_than": greater_than,
     "docstring": docstring,
+    "multiple_choice": multiple_choice,
+    "choices_file": choices_file,
     "pairs": pairs,
+    "two_hop": two_hop,
+    "two_hop_file": two_hop_file,
     **PLANTED_TASKS,
 }
 

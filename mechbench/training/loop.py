@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from mechbench.errors import NumericsError, StoreError
+from mechbench.errors import NumericsError, SpecError, StoreError, did_you_mean
 from mechbench.models.base import HookedModel
 from mechbench.models.registry import variant
 from mechbench.training import checkpoints
@@ -78,7 +78,11 @@ def train(
 
 
 def initial_model(recipe: Recipe, tokenizer: Tokenizer) -> HookedModel:
-    """The untrained model of a recipe; its weights depend on the seed alone."""
+    """The untrained model of a recipe; its weights depend on the seed alone.
+
+    Raises:
+        SpecError: the recipe freezes weights that the model does not have.
+    """
     spec = variant(recipe.model["variant"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -87,7 +91,19 @@ def initial_model(recipe: Recipe, tokenizer: Tokenizer) -> HookedModel:
         for name, parameter in model.named_parameters():
             if _is_matrix(name):
                 parameter *= recipe.initial_scale
+    _freeze(model, recipe.frozen)
     return model
+
+
+def _freeze(model: HookedModel, ends: tuple[str, ...]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for end in ends:
+        if not any(name.endswith(end) for name in names):
+            known = sorted({name.split(".", 2)[-1] for name in names})
+            raise SpecError(f"frozen: no weight's name ends in {end!r}. {did_you_mean(end, known)}")
+    for name, parameter in model.named_parameters():
+        if name.endswith(ends):
+            parameter.requires_grad_(False)
 
 
 def learning_rate(recipe: OptimiserRecipe, step: int, steps: int) -> float:

@@ -56,6 +56,7 @@ class Recipe(Section):
         model: ``variant`` and the fields of its config; ``d_vocab`` is the tokenizer's.
         initial_scale: factor on the architecture's initial weight matrices; a narrow model
             starts to attend sooner when they are larger.
+        frozen: ends of the names of weights that keep their initial values (``mlp.b_out``).
         snapshots: steps whose weights are kept in half precision, besides the last.
     """
 
@@ -65,6 +66,7 @@ class Recipe(Section):
     tokenizer: str
     model: dict[str, Any]
     initial_scale: float = Field(1.0, gt=0)
+    frozen: tuple[str, ...] = ()
     corpus: CorpusRecipe
     optimiser: OptimiserRecipe
     evaluation: EvaluationRecipe

@@ -1,5 +1,6 @@
 """Models and tasks for tests of head and component reading."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -27,9 +28,11 @@ _KINDS = {
 
 
 @torch.no_grad()
-def bridged(folder: Path, kind: str = "Llama", **options) -> HookedModel:
+def bridged(
+    folder: Path, kind: str = "Llama", sizes: Mapping[str, int] | None = None, **options
+) -> HookedModel:
     """A random model of another architecture in float64, its norms far from ones."""
-    config = getattr(transformers, f"{kind}Config")(**_SIZES, **_KINDS[kind])
+    config = getattr(transformers, f"{kind}Config")(**_SIZES | _KINDS[kind] | (sizes or {}))
     model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
     for weight in model.parameters():
         weight.add_(torch.randn_like(weight) * 0.2)

@@ -10,6 +10,7 @@ from mechbench.figures.render_mpl import to_mpl
 from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Table
 from mechbench.models.registry import VARIANTS
 from mechbench.results.io import load_result
+from tests.analyses.choice_models import choices, planted_model
 from tests.conformance.conftest import loud
 
 _HEADS = ["1.1", "2.0"]
@@ -33,10 +34,27 @@ _PARAMS = {
     "expert_load": {"on": "task", "n_shuffled": 2},
     "expert_interventions": {"on": "task", "n_random": 1},
     "merged_experts": {"on": "task", "n_random": 5},
+    "value_vector_update": {"n_random": 1, "sweep": [0.0, 4.0]},
+    "attention_recalibration": {"counts": [2], "n_random": 1},
+    "label_free_debiasing": {"lambdas": [1.0], "n_neurons": [1, 2], "n_random": 1},
+    "edit_side_effects": {"others": {"induction": {"n": 4}}},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
 }
 
+
+# Analyses of multiple-choice questions, whose model and prompts are their own.
+_CHOICES = (
+    "anchored_bias",
+    "choice_lens",
+    "value_vectors",
+    "choice_heads",
+    "value_vector_update",
+    "attention_recalibration",
+    "label_free_debiasing",
+    "edit_side_effects",
+    "compare_choices",
+)
 
 # Analyses of what only some architectures have, and one that has it.
 _INSPECTED = {analysis: spec for spec in VARIANTS for analysis in spec.inspections}
@@ -55,6 +73,9 @@ def run(planted, make_task):
         if name == "circuit_formation":
             params["load"] = lambda step: planted
         function = getattr(import_module(ANALYSES[name]), name)
+        if name in _CHOICES:
+            task = choices(n=6, families=["attribute"], gold="not_first")
+            return function(planted_model(), task, **params)
         model = tiny(_INSPECTED[name]) if name in _INSPECTED else planted
         return function(model, make_task(n=6), **params)
 

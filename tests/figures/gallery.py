@@ -5,6 +5,8 @@ import numpy as np
 from mechbench.figures.graph import Edge, Graph, Node
 from mechbench.figures.spec import (
     Bars,
+    Boxes,
+    BoxSeries,
     Diverging,
     FigureSpec,
     Fit,
@@ -178,6 +180,30 @@ def bars() -> FigureSpec:
                 title="The circuit against its controls",
                 y_title="fraction",
                 references=(Reference(value=1.0),),
+            ),
+        ),
+        provenance=PROVENANCE,
+    )
+
+
+def boxes() -> FigureSpec:
+    values = np.sort(_rng().uniform(0, 30, size=(2, 5, 4)), axis=1)
+    values[1, :, 2] = np.nan
+    names = ("low", "q1", "values", "q3", "high")
+    return FigureSpec(
+        name="stages",
+        title="",
+        caption="Boxes: quartiles; whiskers: 5 to 95 %.",
+        panels=(
+            Boxes(
+                groups=("first hop", "propagation", "second hop", "prediction"),
+                series=tuple(
+                    BoxSeries(label=t, **dict(zip(names, v, strict=True)))
+                    for t, v in zip(("correct", "incorrect"), values, strict=True)
+                ),
+                title="Stages",
+                y_title="layer",
+                references=(Reference(value=32.0, label="last layer"),),
             ),
         ),
         provenance=PROVENANCE,
@@ -386,6 +412,7 @@ SPECS = {
         lines,
         curve,
         bars,
+        boxes,
         points,
         histogram,
         table,

@@ -19,7 +19,7 @@ from mechbench.figures.presets import PRESETS
 from mechbench.figures.render_mpl import rendering, to_mpl
 from mechbench.figures.render_plotly import to_plotly
 from mechbench.figures.spec import Diverging, FigureSpec, Heatmap, Lines, Sequential, Table
-from tests.figures.gallery import AWKWARD, SPECS, bars, heads, histogram, lens, lines, points
+from tests.figures.gallery import AWKWARD, SPECS, bars, boxes, heads, histogram, lens, lines, points
 
 ONE_HEATMAP = {"heads": heads, "lens": lens}
 
@@ -146,6 +146,33 @@ def test_bars_agree():
         np.testing.assert_allclose(theirs.y + theirs.error_y.array, series.high)
         np.testing.assert_allclose(theirs.y - theirs.error_y.arrayminus, series.low)
     assert list(_ticks(ax.xaxis).values()) == list(figure.layout.xaxis.ticktext)
+    assert ax.get_ylim() == tuple(figure.layout.yaxis.range)
+
+
+def test_boxes_agree():
+    spec = boxes()
+    panel = spec.panels[0]
+    ax, figure = to_mpl(spec, "text").axes[0], to_plotly(spec)
+    medians = [c for c in ax.collections if len(c.get_segments()) and c.get_linewidth()[0] == 1.2]
+    for series, ours, median, theirs in zip(
+        panel.series, ax.containers, medians, figure.data, strict=False
+    ):
+        there = np.isfinite(series.values)
+        np.testing.assert_array_equal([b.get_y() for b in ours], series.q1)
+        np.testing.assert_allclose([b.get_height() for b in ours], series.q3 - series.q1)
+        drawn = [s[0, 1] for s in median.get_segments() if s.ndim == 2]
+        np.testing.assert_array_equal(drawn, series.values[there])
+        for name, values in (
+            ("lowerfence", series.low),
+            ("q1", series.q1),
+            ("median", series.values),
+            ("q3", series.q3),
+            ("upperfence", series.high),
+        ):
+            np.testing.assert_array_equal(getattr(theirs, name), values[there])
+        middles = np.array([b.get_x() + b.get_width() / 2 for b in ours])
+        np.testing.assert_allclose(middles[there], theirs.x)
+    assert len(medians) == 2 and len(figure.data) >= 2
     assert ax.get_ylim() == tuple(figure.layout.yaxis.range)
 
 

@@ -341,7 +341,7 @@ def test_prompt_longer_than_the_context():
 
 
 def test_default_budget_is_a_quarter_of_free_memory(monkeypatch):
-    monkeypatch.setattr(engine, "_free_bytes", lambda model: 4_000_000)
+    monkeypatch.setattr(engine, "free_bytes", lambda model: 4_000_000)
     pairs = random_pairs()
     outcome = run_patches(MODEL, pairs, [(Patch(Site("z", 0)),)], random_metric(pairs))
     assert outcome.receipt.budget_bytes == 1_000_000

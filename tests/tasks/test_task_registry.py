@@ -12,6 +12,16 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
     path.write_text("prompt,acronym\nThe Ketchup Lark Wreck (,KLW\n", "utf-8")
     own = tmp_path / "own.csv"
     own.write_text("clean,corrupted,answer\nOne two,Six two, ten\n", "utf-8")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        '{"question": "Which", "options": ["red", "six"], "answer": "A"}\n', "utf-8"
+    )
+    hops = tmp_path / "hops.csv"
+    hops.write_text(
+        "e1_label,e2_label,e3_label,r1_label,r2_label\n"
+        "Imagine,John Lennon,Yoko Ono,performer,spouse\nEmma,Jane Austen,George,author,father\n",
+        "utf-8",
+    )
     params = {
         "acronyms": {"n": 4, "words": english},
         "prompts": {"path": path, "words": english},
@@ -19,14 +29,19 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         "ioi": {"n": 4},
         "greater_than": {"n": 4},
         "docstring": {"n": 4},
+        "multiple_choice": {"n": 4},
+        "choices_file": {"path": questions},
         "pairs": {"path": own},
+        "two_hop": {"n": 4},
+        "two_hop_file": {"path": hops},
         **{name: {"n": 4} for name in PLANTED},
     }
     assert set(params) == set(TASKS)
+    sizes = {"prompts": 1, "pairs": 1, "two_hop_file": 2}
     for name, given in params.items():
         task = build_task(name, gpt2, **given)
         assert task.name == name
-        assert len(task) == len(task.clean) == (1 if "path" in given else 4)
+        assert len(task) == len(task.clean) == sizes.get(name, 4)
         for corruption in task.corruptions:
             letter = [3] if name in ("acronyms", "prompts") and corruption != "all" else []
             pairs = task.pairs(corruption, *letter)

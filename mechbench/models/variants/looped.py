@@ -15,9 +15,10 @@ from typing import Any
 
 from torch import Tensor
 
-from mechbench.errors import CheckpointError, SpecError
+from mechbench.errors import CheckpointError
 from mechbench.models.components.block import TransformerBlock, gelu_block
 from mechbench.models.components.norm import LayerNorm
+from mechbench.models.config_checks import require_equal_heads, require_positive
 from mechbench.models.contract import Capabilities, hook_config
 from mechbench.models.decoder import Decoder, initialise
 from mechbench.models.spec import VariantSpec
@@ -47,14 +48,10 @@ class LoopedConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        sizes = ("n_blocks", "n_loops", "n_heads", "d_model", "d_mlp", "d_vocab", "n_ctx")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} = {getattr(self, name)}, which must be at least 1.")
-        if self.d_model % self.n_heads:
-            raise SpecError(
-                f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}."
-            )
+        require_positive(
+            self, ("n_blocks", "n_loops", "n_heads", "d_model", "d_mlp", "d_vocab", "n_ctx")
+        )
+        require_equal_heads(self)
 
     @property
     def n_layers(self) -> int:

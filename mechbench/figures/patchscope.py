@@ -1,0 +1,45 @@
+"""Patchscopes: how often states say the answer, for every pair of layers."""
+
+from mechbench.figures.evidence import evidence, provenance_of
+from mechbench.figures.query_panels import pair_grid
+from mechbench.figures.spec import FigureSpec, Table
+from mechbench.results.patchscope import SHOWN, Patchscope
+from mechbench.results.query_groups import SOURCE_LAYER, TARGET_LAYER
+
+_LONGEST = 60
+
+
+def patchscope_figure(result: Patchscope, *, prompt: int = 0) -> FigureSpec:
+    """Maps of the share and of its control, and what one of the shown prompts says by layer."""
+    last = result.texts[TARGET_LAYER].values[-1]
+    shown = result.texts.isel({"sample": 0, SHOWN: prompt}).sel({TARGET_LAYER: last})
+    said = {
+        "sample": f"any of {result.texts.sizes['sample']} samples of {result.n_new} tokens",
+        "greedy": f"the greedy continuation of {result.n_new} tokens",
+        "argmax": "the likeliest first token",
+    }[result.method]
+    norms = ", ".join(f"{float(v):.3g}" for v in result.norms.values)
+    return FigureSpec(
+        name="patchscope",
+        title="What states say in another prompt",
+        caption=(
+            f"The output of a block at {result.where!r} (source) replaces that of a block at the "
+            f"placeholder of the target prompt {result.prompt!r} of {result.target} (target; "
+            f"mapping: {result.mapping}): the share of prompts for which {said} says the answer. "
+            "The control asks for the answer of the next prompt. Root mean square of the change "
+            f"by target layer: {norms}. " + evidence(result, interval="intervals are in the result")
+        ),
+        panels=(
+            pair_grid(result.share, "says the answer", "share"),
+            pair_grid(result.control, "says another prompt's answer", "share"),
+            Table(
+                columns=("source layer", f"prompt {prompt}, target layer {last}"),
+                rows=tuple(
+                    (str(layer), str(text).replace("\n", " ")[:_LONGEST])
+                    for layer, text in zip(shown[SOURCE_LAYER].values, shown.values, strict=True)
+                ),
+            ),
+        ),
+        columns=3,
+        provenance=provenance_of(result),
+    )
