@@ -8,5 +8,7 @@ from mechbench.training.measured import measured_section
 
 def render_card(metrics: dict[str, Any]) -> str:
     """The Markdown of a model's card; every number comes from ``metrics``."""
-    card = kind_called(metrics["recipe"]["corpus"]["kind"]).card(metrics)
-    return card + measured_section(metrics.get("measured", []))
+    recipe = metrics["recipe"]
+    card = kind_called(recipe["corpus"]["kind"]).card(metrics)
+    notes = f"\n## How the recipe was found\n\n{recipe['notes']}\n" if recipe.get("notes") else ""
+    return card + notes + measured_section(metrics.get("measured", []))

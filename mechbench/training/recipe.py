@@ -57,6 +57,7 @@ class Recipe(Section):
         initial_scale: factor on the architecture's initial weight matrices; a narrow model
             starts to attend sooner when they are larger.
         frozen: ends of the names of weights that keep their initial values (``mlp.b_out``).
+        notes: what the card says of how the recipe was found.
         snapshots: steps whose weights are kept in half precision, besides the last.
     """
 
@@ -67,6 +68,7 @@ class Recipe(Section):
     model: dict[str, Any]
     initial_scale: float = Field(1.0, gt=0)
     frozen: tuple[str, ...] = ()
+    notes: str = ""
     corpus: CorpusRecipe
     optimiser: OptimiserRecipe
     evaluation: EvaluationRecipe

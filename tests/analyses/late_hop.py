@@ -72,6 +72,8 @@ def late_model():
     keeps = 2.0 * one_to_one(N_ENTITIES)
     look_up(2, b.reads(token=entities), b.reads(before=same), b.writes(out=says, found=keeps))
     model = b.build()
+    with torch.no_grad():  # what it says where it knows nothing
+        model.b_U[tokenizer(" ,")["input_ids"][0]] = 0.5
     model.tokenizer = tokenizer
     return model
 

@@ -46,7 +46,7 @@ def says(model, task, prompt, where, source, layer, n_new):
     return said
 
 
-@pytest.mark.parametrize("prompt", ["words", "second_hop"])
+@pytest.mark.parametrize("prompt", ["of e1 : e1 , x", "second_hop"])
 def test_every_cell_is_a_plain_hook(model, task, prompt):
     result = entity_description(model, task, prompt=prompt, method="argmax", where=("t1", "t2"))
     for where in ("t1", "t2"):
@@ -124,6 +124,16 @@ def test_paper_prompts_have_a_placeholder_at_the_end(gpt2_folder):
         target = target_of(model, answerable(tiny_gpt2(), 4), prompt, [0])
         assert target.positions == [len(target.prompts[0]) - 1]
         assert gpt2_folder.decode(target.prompts[0][-1:]) == " x"
+
+
+def test_words_repeat_the_tasks_entities(model, task):
+    names = sorted({e.name for q in task.queries for e in (q.e1, q.e2, q.e3)})
+    target = target_of(model, task, "words", [0])
+    (ids,) = target.prompts
+    a, b, c, x = names[:4]
+    expected = f"{a} : {a} , {b} : {b} , {c} : {c} , {x} :".split()
+    assert [model.tokenizer.decode([i]).strip() for i in ids.tolist()[1:]] == expected
+    assert target.positions == [len(ids) - 2] and int(ids[0]) == model.tokenizer.bos_token_id
 
 
 @pytest.fixture
