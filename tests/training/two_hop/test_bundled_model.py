@@ -113,7 +113,8 @@ def test_cards_list_three_seeds():
 
 def test_the_twins_differ_in_one_thing():
     base, unlooped, is_read = (
-        metrics_of(name)["recipe"] for name in ("twohop", "twohop-unlooped", "twohop-is")
+        recipe_from(metrics_of(name)["recipe"]).model_dump(mode="json")
+        for name in ("twohop", "twohop-unlooped", "twohop-is")
     )
     assert unlooped | {"name": "", "model": 0} == base | {"name": "", "model": 0}
     sizes = {key: unlooped["model"][key] for key in ("n_heads", "d_model", "d_mlp", "n_ctx")}
