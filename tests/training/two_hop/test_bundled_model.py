@@ -113,7 +113,7 @@ def test_cards_list_three_seeds():
 
 def test_the_twins_differ_in_one_thing():
     base, unlooped, is_read = (
-        recipe_from(metrics_of(name)["recipe"]).model_dump()
+        recipe_from(metrics_of(name)["recipe"]).model_dump(mode="json")
         for name in ("twohop", "twohop-unlooped", "twohop-is")
     )
     assert unlooped | {"name": "", "model": 0} == base | {"name": "", "model": 0}
