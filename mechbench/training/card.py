@@ -11,5 +11,5 @@ def render_card(metrics: dict[str, Any]) -> str:
     recipe = dict(metrics["recipe"])
     notes = recipe.pop("notes", "")
     card = kind_called(recipe["corpus"]["kind"]).card(metrics | {"recipe": recipe})
-    found = f"\n## How the recipe was found\n\n{notes}\n" if notes else ""
-    return card + found + measured_section(metrics.get("measured", []))
+    said = f"\n## Notes\n\n{notes}\n" if notes else ""
+    return card + said + measured_section(metrics.get("measured", []))

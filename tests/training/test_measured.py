@@ -39,7 +39,7 @@ def test_rows_stand_in_the_card(tiny_recipe, tmp_path):
     expected = "| fixed cell 2 -> 0, OOD-ID | 0.125 | 0.1 to 0.15 | 744 | `mechbench run backpatch"
     assert expected in card and "| bridge | 0.125 |  | 744 |" in card
     metrics["recipe"]["notes"] = "Of two runs the first."
-    told = "\n## How the recipe was found\n\nOf two runs the first.\n"
+    told = "\n## Notes\n\nOf two runs the first.\n"
     assert render_card(metrics) == plain + told + measured_section(rows)
 
 
