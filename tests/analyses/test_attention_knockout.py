@@ -117,7 +117,7 @@ def test_default_pairs_are_possible(model, task):
 def test_bridged_models(tmp_path):
     model = bridged(tmp_path)
     model.tokenizer = word_tokenizer()
-    queries = answerable(tiny_gpt2(), 4).queries
+    queries = answerable(tiny_gpt2(), 10).queries
     task = two_hop_task(model.tokenizer, queries, templates=WORLD)
     result = attention_knockout(
         model, task, pairs=[("t2", "t1")], window=0, method="argmax", labels=None

@@ -131,7 +131,7 @@ def test_prompts_of_many_lengths_and_text_answers(tmp_path):
 def test_bridged_models(tmp_path):
     model = bridged(tmp_path)
     model.tokenizer = word_tokenizer()
-    queries = answerable(tiny_gpt2(), 4).queries
+    queries = answerable(tiny_gpt2(), 10).queries
     result = hop_labels(model, two_hop_task(model.tokenizer, queries), max_new_tokens=2)
     ids = two_hop_task(model.tokenizer, queries).tokens_of("composition")[1]
     assert result.answers[2].values[1] == model.tokenizer.decode(loop(model, ids, 2))

@@ -37,7 +37,7 @@ def test_every_task_builds_and_keeps_the_contract(gpt2, english, tmp_path):
         **{name: {"n": 4} for name in PLANTED},
     }
     assert set(params) == set(TASKS)
-    sizes = {"prompts": 1, "pairs": 1, "two_hop_file": 2}
+    sizes = {"prompts": 1, "choices_file": 1, "pairs": 1, "two_hop_file": 2}
     for name, given in params.items():
         task = build_task(name, gpt2, **given)
         assert task.name == name
