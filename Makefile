@@ -2,7 +2,7 @@
 # make test       all tests
 # make lint       format, lint, types, import layers
 # make dashboard  browse the runs in a web page on this machine
-# make figures    the figures of the README, from runs of the demo and of discovery
+# make figures    the figures of the README, from runs of the demo, of discovery and of mcq_anchored
 # make wheel      build the wheel into dist/
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -35,6 +35,7 @@ lint: $(DEV_READY)
 # Drawn at full resolution by the same code as for papers.
 DEMO_FIGURES := heads-current-word circuit-formation
 DISCOVERY_FIGURES := circuit curve
+CHOICE_FIGURES := update-of-pulling-neurons choice-lens
 figures: demo
 	$(BIN)/mechbench export acronyms --store mechbench-demo --format png --preset text --out build/figures
 	mkdir -p circuits/acronyms/figures circuits/discovery/figures
@@ -42,6 +43,10 @@ figures: demo
 	$(BIN)/mechbench run discovery --out mechbench-demo
 	$(BIN)/mechbench export discovery --store mechbench-demo --format png --preset text --out build/discovery
 	cp $(DISCOVERY_FIGURES:%=build/discovery/%.png) circuits/discovery/figures/
+	$(BIN)/mechbench run mcq_anchored --out mechbench-demo
+	$(BIN)/mechbench export mcq-anchored --store mechbench-demo --format png --preset text --out build/choices
+	mkdir -p circuits/mcq_anchored/figures
+	cp $(CHOICE_FIGURES:%=build/choices/%.png) circuits/mcq_anchored/figures/
 
 wheel: $(DEV_READY)
 	rm -rf dist

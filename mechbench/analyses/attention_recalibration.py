@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -26,7 +25,13 @@ from mechbench.analyses.common.halves import calibration_and_test
 from mechbench.analyses.common.head_weights import require_plain_heads
 from mechbench.analyses.common.heads import Head, all_heads, head_labels, some_heads
 from mechbench.analyses.common.label_attention import Places, brought, places
-from mechbench.analyses.common.label_edits import by_items, masks_of, right_probability, scored
+from mechbench.analyses.common.label_edits import (
+    by_items,
+    item_counts,
+    masks_of,
+    right_probability,
+    scored,
+)
 from mechbench.analyses.common.norm_map import require_hooks
 from mechbench.analyses.common.provenance import Clock
 from mechbench.analyses.common.steps import Progress, Steps
@@ -121,12 +126,7 @@ def attention_recalibration(
         ),
         probability=by_items(_table(found, sizes, test, right_probability), masks, seed=seed),
         attention=_attention(model, test.select(failing), at, ranked, seed),
-        n=xr.DataArray(
-            np.array([int(mask.sum()) for mask in masks.values()]),
-            coords={ITEMS: list(masks)},
-            dims=ITEMS,
-            attrs={"units": "prompts", "long_name": "test prompts of each kind"},
-        ),
+        n=item_counts(masks),
         provenance=clock.provenance(model, task, seed=seed),
     )
 

@@ -14,8 +14,8 @@ from mechbench.analyses.common.edited_answers import EditedAnswers, PromptEdits
 from mechbench.analyses.common.estimates import estimate
 from mechbench.analyses.common.halves import calibration_and_test
 from mechbench.analyses.common.label_edits import (
-    SCORED,
     by_items,
+    item_counts,
     label_directions,
     label_edits,
     masks_of,
@@ -115,72 +115,97 @@ def label_free_debiasing(
         )
     require_value_vectors(model, list(range(model.cfg.n_layers)))
     calibration, test = calibration_and_test(task, calibration_share, seed=seed)
-    pulls = strongest_pulls(model, calibration, max(n_neurons))
-    if neurons is not None:
-        chosen = parse_neurons(neurons, model)
-        pulls = [(n, dict(pulls).get(n, float("nan"))) for n in chosen]
-    if not pulls:
-        raise TaskError(
-            "No neuron pulls to the first label on the calibration prompts, so there is nothing "
-            "to edit: the model does not have this bias."
-        )
+    pulls = _candidates(model, calibration, neurons, max(n_neurons))
     candidates = [neuron for neuron, _ in pulls]
     sizes = sorted({min(n, len(candidates)) for n in n_neurons})
     folder = None if checkpoint is None else make_folder(Path(checkpoint))
     tuning = _Edits(model, calibration, folder and folder / "calibration.npz")
     testing = _Edits(model, test, folder and folder / "test.npz")
-    steps = Steps(len(KINDS) * len(sizes) * len(lambdas) + 3 + n_random, progress, None)
+    steps = Steps(len(KINDS) * len(sizes) * len(lambdas) + 2 + n_random, progress, None)
     found = _search(tuning, candidates, sizes, [float(x) for x in lambdas], steps)
     best = _best(found)
     edited = candidates[: best[N_NEURONS]]
     offsets = label_offsets(tuning.runs.under([]))
-    unedited = testing.runs.under([])
-    answers: dict[str, list[Answers]] = {
-        NO_EDIT: [unedited],
-        CALIBRATED: [calibrated(unedited, test, offsets)],
-        CHOSEN_EDIT: [testing.under(edited, best[KIND], best[LAMBDA], steps)],
-        SAME_RANDOM: [
-            testing.under(draw, best[KIND], best[LAMBDA], steps)
-            for draw in random_active(model, test, edited, n_random, seed)
-        ],
-        RIGHT_LABEL: [testing.told(edited, steps)],
-    }
+    draws = random_active(model, test, edited, n_random, seed)
+    answers = _debiased(testing, best, edited, draws, offsets, steps)
     tuning.runs.save()
     testing.runs.save()
     steps.finish()
-    masks = masks_of(test, unedited)
-    hits = xr.concat([scored(a, test) for a in answers.values()], dim=METHOD)
-    hits = hits.assign_coords({METHOD: list(answers)})
-    accuracy = hits.sel({MEASURE: ACCURACY}, drop=True)
-    rates = by_items(hits, masks, seed=seed).transpose("estimate", MEASURE, METHOD, ARGMAX, ITEMS)
-    gain = by_items(accuracy - accuracy.sel({METHOD: NO_EDIT}, drop=True), masks, seed=seed)
     return LabelFreeDebiasing(
         statement=_STATEMENT,
-        uses_right_label={method: method == RIGHT_LABEL for method in answers},
-        rates=shares(rates, "share of test prompts"),
-        gain=shares(gain, "accuracy minus that without an edit"),
+        uses_right_label={way: way == RIGHT_LABEL for way in answers},
+        **_scores(answers, test, seed),
         answers=_answers(answers, test, seed),
-        n=_count(masks),
         n_calibration=len(calibration),
         n_random=n_random,
         neurons=tuple(neuron_label(n) for n in candidates),
-        pull=xr.DataArray(
-            np.array([p for _, p in pulls]),
-            coords={NEURON: [neuron_label(n) for n in candidates]},
-            dims=NEURON,
-            attrs={"units": "logits", "long_name": "first label minus mean of later ones"},
+        pull=_listed(
+            [p for _, p in pulls], NEURON, [neuron_label(n) for n in candidates], "logits"
         ),
-        offsets=xr.DataArray(
-            offsets.numpy(),
-            coords={OPTION: list(test.labels)},
-            dims=OPTION,
-            attrs={"units": "nats", "long_name": "mean log-probability, less the labels' mean"},
-        ),
+        offsets=_listed(offsets.tolist(), OPTION, list(test.labels), "nats"),
         unevenness=found,
         unevenness_unedited=unevenness(tuning.runs.under([]), calibration),
         chosen=best,
         provenance=clock.provenance(model, task, seed=seed),
     )
+
+
+def _candidates(
+    model, task: ChoiceTask, neurons: Sequence[Any] | None, n: int
+) -> list[tuple[Neuron, float]]:
+    """Neurons with their mean pull to the first label; NaN where a given one was not measured."""
+    pulls = strongest_pulls(model, task, n)
+    if neurons is not None:
+        known = dict(pulls)
+        return [(own, known.get(own, float("nan"))) for own in parse_neurons(neurons, model)]
+    if not pulls:
+        raise TaskError(
+            "No neuron pulls to the first label on the calibration prompts, so there is nothing "
+            "to edit: the model does not have this bias."
+        )
+    return pulls
+
+
+def _debiased(
+    testing: "_Edits",
+    best: Mapping[str, Any],
+    edited: Sequence[Neuron],
+    draws: Sequence[Sequence[Neuron]],
+    offsets: Tensor,
+    steps: Steps,
+) -> dict[str, list[Answers]]:
+    """Answers to the test prompts in every way; several where there are several draws."""
+    kind, strength = best[KIND], best[LAMBDA]
+    unedited = testing.runs.under([])
+    return {
+        NO_EDIT: [unedited],
+        CALIBRATED: [calibrated(unedited, testing.task, offsets)],
+        CHOSEN_EDIT: [testing.under(edited, kind, strength, steps)],
+        SAME_RANDOM: [testing.under(draw, kind, strength, steps) for draw in draws],
+        RIGHT_LABEL: [testing.told(edited, steps)],
+    }
+
+
+def _scores(
+    answers: Mapping[str, list[Answers]], task: ChoiceTask, seed: int
+) -> dict[str, xr.DataArray]:
+    """Rates, gains in accuracy, and how many prompts of each kind there are."""
+    masks = masks_of(task, answers[NO_EDIT][0])
+    hits = xr.concat([scored(a, task) for a in answers.values()], dim=METHOD)
+    hits = hits.assign_coords({METHOD: list(answers)})
+    accuracy = hits.sel({MEASURE: ACCURACY}, drop=True)
+    rates = by_items(hits, masks, seed=seed).transpose("estimate", MEASURE, METHOD, ARGMAX, ITEMS)
+    gain = by_items(accuracy - accuracy.sel({METHOD: NO_EDIT}, drop=True), masks, seed=seed)
+    return {
+        "rates": shares(rates, "share of test prompts"),
+        "gain": shares(gain, "accuracy minus that without an edit"),
+        "n": item_counts(masks),
+    }
+
+
+def _listed(values: list[float], axis: str, labels: list[str], units: str) -> xr.DataArray:
+    attrs = {"units": units, "long_name": "for the first label" if axis == NEURON else "of labels"}
+    return xr.DataArray(np.array(values), coords={axis: labels}, dims=axis, attrs=attrs)
 
 
 class _Edits:
@@ -261,12 +286,3 @@ def _answers(answers: Mapping[str, list[Answers]], task: ChoiceTask, seed: int) 
     )
     found = estimate(values, seed=seed).transpose("estimate", METHOD, ARGMAX, ANSWERED)
     return shares(found, "share of all answers")
-
-
-def _count(masks: Mapping[str, Tensor]) -> xr.DataArray:
-    return xr.DataArray(
-        np.array([int(masks[kind].sum()) for kind in SCORED]),
-        coords={ITEMS: list(SCORED)},
-        dims=ITEMS,
-        attrs={"units": "prompts", "long_name": "test prompts of each kind"},
-    )

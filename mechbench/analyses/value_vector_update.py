@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -17,8 +16,8 @@ from mechbench.analyses.common.choices import (
 from mechbench.analyses.common.confusions import confusion_shares
 from mechbench.analyses.common.edited_answers import EditedAnswers, PromptEdits
 from mechbench.analyses.common.label_edits import (
-    SCORED,
     by_items,
+    item_counts,
     label_directions,
     label_edits,
     masks_of,
@@ -124,12 +123,7 @@ def value_vector_update(
         statement=_STATEMENT,
         rates=_rates(answers, task, masks, seed, EDIT),
         probability=_probability(answers, task, masks, seed),
-        n=xr.DataArray(
-            np.array([int(masks[kind].sum()) for kind in SCORED]),
-            coords={ITEMS: list(SCORED)},
-            dims=ITEMS,
-            attrs={"units": "prompts", "long_name": "prompts of each kind"},
-        ),
+        n=item_counts(masks),
         curve=_rates(swept, task, masks, seed, LAMBDA2),
         confusion=confusion_shares(
             {edit: answers[edit][TOGETHER][0] for edit in _SHOWN}, task, seed=seed

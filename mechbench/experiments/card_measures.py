@@ -152,10 +152,12 @@ def _update(result: ValueVectorUpdate) -> list[CardMeasure]:
         for edit in (RIGHT_LABEL, NOTHING_ADDED, RANDOM_NEURON, *fixed)
     ]
     anchored = rates.sel({MEASURE: ANSWERED_FIRST, EDIT: NOTHING_ADDED, ITEMS: FAILING})
-    rows.append(measured("failing prompts that still answer A, λ2 = 0", anchored, failing))
+    rows.append(
+        measured("failing prompts that still answer the first label, λ2 = 0", anchored, failing)
+    )
     rows += [
         measured(
-            f"accuracy where A is right, {edit}",
+            f"accuracy where the first option is right, {edit}",
             accuracy.sel({EDIT: edit, ITEMS: GOLD_FIRST}),
             first,
         )

@@ -8,7 +8,8 @@ from mechbench.training.measured import measured_section
 
 def render_card(metrics: dict[str, Any]) -> str:
     """The Markdown of a model's card; every number comes from ``metrics``."""
-    recipe = metrics["recipe"]
-    card = kind_called(recipe["corpus"]["kind"]).card(metrics)
-    notes = f"\n## How the recipe was found\n\n{recipe['notes']}\n" if recipe.get("notes") else ""
-    return card + notes + measured_section(metrics.get("measured", []))
+    recipe = dict(metrics["recipe"])
+    notes = recipe.pop("notes", "")
+    card = kind_called(recipe["corpus"]["kind"]).card(metrics | {"recipe": recipe})
+    said = f"\n## Notes\n\n{notes}\n" if notes else ""
+    return card + said + measured_section(metrics.get("measured", []))

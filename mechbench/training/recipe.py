@@ -57,7 +57,7 @@ class Recipe(Section):
         initial_scale: factor on the architecture's initial weight matrices; a narrow model
             starts to attend sooner when they are larger.
         frozen: ends of the names of weights that keep their initial values (``mlp.b_out``).
-        notes: what the card says of how the recipe was found.
+        notes: what the card says in words.
         snapshots: steps whose weights are kept in half precision, besides the last.
     """
 

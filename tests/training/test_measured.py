@@ -38,6 +38,9 @@ def test_rows_stand_in_the_card(tiny_recipe, tmp_path):
     assert card == plain + measured_section(rows) and "analyses" not in plain
     expected = "| fixed cell 2 -> 0, OOD-ID | 0.125 | 0.1 to 0.15 | 744 | `mechbench run backpatch"
     assert expected in card and "| bridge | 0.125 |  | 744 |" in card
+    metrics["recipe"]["notes"] = "Of two runs the first."
+    told = "\n## Notes\n\nOf two runs the first.\n"
+    assert render_card(metrics) == plain + told + measured_section(rows)
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,13 @@ def masks_of(task: ChoiceTask, unedited: Answers) -> dict[str, Tensor]:
     """The kinds of prompts that edits are scored on, by the unedited model's answers."""
     masks = item_masks(task, unedited)
     return {kind: masks[kind] for kind in SCORED}
+
+
+def item_counts(masks: Mapping[str, Tensor]) -> xr.DataArray:
+    """How many prompts of each kind there are, axis (items)."""
+    return xr.DataArray(
+        np.array([int(mask.sum()) for mask in masks.values()]),
+        coords={ITEMS: list(masks)},
+        dims=ITEMS,
+        attrs={"units": "prompts", "long_name": "prompts of each kind"},
+    )

@@ -113,13 +113,22 @@ def test_cards_list_three_seeds():
 
 def test_the_twins_differ_in_one_thing():
     base, unlooped, is_read = (
-        metrics_of(name)["recipe"] for name in ("twohop", "twohop-unlooped", "twohop-is")
+        recipe_from(metrics_of(name)["recipe"]).model_dump(mode="json")
+        for name in ("twohop", "twohop-unlooped", "twohop-is")
     )
-    assert unlooped | {"name": "", "model": 0} == base | {"name": "", "model": 0}
+    assert unlooped | {"name": "", "notes": "", "model": 0} == base | {
+        "name": "",
+        "notes": "",
+        "model": 0,
+    }
     sizes = {key: unlooped["model"][key] for key in ("n_heads", "d_model", "d_mlp", "n_ctx")}
     assert unlooped["model"] == {"variant": "gpt2", "n_layers": 6} | sizes
     assert base["model"] == {"variant": "looped", "n_blocks": 3, "n_loops": 2} | sizes
-    assert is_read | {"name": "", "corpus": 0} == base | {"name": "", "corpus": 0}
+    assert is_read | {"name": "", "notes": "", "corpus": 0} == base | {
+        "name": "",
+        "notes": "",
+        "corpus": 0,
+    }
     assert is_read["corpus"] == base["corpus"] | {"one_hop": "is"}
 
 
