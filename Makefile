@@ -23,8 +23,9 @@ demo: $(READY)
 dashboard: $(READY)
 	$(BIN)/mechbench dashboard $(ARGS)
 
+# Names of tests must be the same in every process, so sets have one order.
 test: $(DEV_READY)
-	$(BIN)/python -m pytest $(ARGS)
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff format --check .
