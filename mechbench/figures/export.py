@@ -61,24 +61,51 @@ def export_figure(
         StoreError where ``folder`` cannot be written.
     """
     find_preset(preset)
+    check_formats(formats)
+    folder = make_folder(Path(folder))
+    contents = figure_files(spec, formats, preset=preset, plotly_js=plotly_js)
+    if "html" in formats and plotly_js == "directory":
+        _write_plotly(folder)
+    return [
+        write_atomically(folder / f"{spec.name}.{suffix}", content)
+        for suffix, content in contents.items()
+    ]
+
+
+def figure_files(
+    spec: FigureSpec,
+    formats: Sequence[str] = FORMATS,
+    *,
+    preset: str = "column",
+    plotly_js: PlotlyJs = "inline",
+) -> dict[str, bytes]:
+    """What :func:`export_figure` writes, by the file's suffix, without writing it.
+
+    Raises
+        MechbenchError for an unknown format or preset, before anything is drawn.
+    """
+    find_preset(preset)
+    check_formats(formats)
+    papers = [f for f in dict.fromkeys(formats) if f != "html"]
+    contents = dict(_paper_files(spec, papers, preset))
+    if "html" in formats:
+        contents["html"] = to_html(spec, plotly_js=plotly_js).encode("utf-8")
+    texts = {"figure.json": spec.to_json(), "csv": to_csv(spec)}
+    return contents | {suffix: text.encode("utf-8") for suffix, text in texts.items()}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Nothing, where every format is known.
+
+    Raises
+        MechbenchError for an unknown one, naming those there are.
+    """
     for name in formats:
         if name not in FORMATS:
             raise MechbenchError(
                 f"Unknown figure format {name!r}. {did_you_mean(name, FORMATS)} "
                 f"Formats: {', '.join(FORMATS)}."
             )
-    folder = make_folder(Path(folder))
-    written = []
-    papers = [f for f in dict.fromkeys(formats) if f != "html"]
-    contents: dict[str, bytes | str] = dict(_paper_files(spec, papers, preset))
-    if "html" in formats:
-        contents["html"] = to_html(spec, plotly_js=plotly_js)
-        if plotly_js == "directory":
-            _write_plotly(folder)
-    contents |= {"figure.json": spec.to_json(), "csv": to_csv(spec)}
-    for suffix, content in contents.items():
-        written.append(write_atomically(folder / f"{spec.name}.{suffix}", content))
-    return written
 
 
 def to_html(spec: FigureSpec, *, plotly_js: PlotlyJs = "inline") -> str:
@@ -165,10 +192,15 @@ _METADATA: dict[str, Callable[[FigureSpec], dict[str, Any]]] = {
 }
 
 
-def _write_plotly(folder: Path) -> None:
+def plotly_script() -> str:
+    """The script that pages share which do not hold it themselves (``PLOTLY_FILE``)."""
     from plotly.offline import get_plotlyjs
 
-    script = get_plotlyjs()
+    return get_plotlyjs()
+
+
+def _write_plotly(folder: Path) -> None:
+    script = plotly_script()
     path = folder / PLOTLY_FILE
     if not path.exists() or path.stat().st_size != len(script.encode("utf-8")):
         write_atomically(path, script)

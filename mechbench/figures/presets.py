@@ -9,10 +9,14 @@ POINTS_PER_INCH = 72.0
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Width in inches and text sizes in points; the height follows from the panels."""
+    """Width in inches and text sizes in points; the height follows from the panels.
+
+    ``across_columns`` figures stand above both columns of a two-column paper.
+    """
 
     name: str
     width_in: float
+    across_columns: bool = False
     title_pt: float = 9.0
     label_pt: float = 8.0
     tick_pt: float = 7.0
@@ -25,7 +29,11 @@ class Preset:
 
 
 PRESETS = {
-    p.name: p for p in (Preset(name="column", width_in=3.25), Preset(name="text", width_in=6.75))
+    p.name: p
+    for p in (
+        Preset(name="column", width_in=3.25),
+        Preset(name="text", width_in=6.75, across_columns=True),
+    )
 }
 
 
