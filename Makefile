@@ -2,7 +2,7 @@
 # make test       all tests
 # make lint       format, lint, types, import layers
 # make dashboard  browse the runs in a web page on this machine
-# make figures    the figures of the README, from runs of the demo, of discovery and of mcq_anchored
+# make figures    the figures of the README, from runs of the demo, discovery, mcq_anchored and backpatch
 # make wheel      build the wheel into dist/
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -47,6 +47,10 @@ figures: demo
 	$(BIN)/mechbench export mcq-anchored --store mechbench-demo --format png --preset text --out build/choices
 	mkdir -p circuits/mcq_anchored/figures
 	cp $(CHOICE_FIGURES:%=build/choices/%.png) circuits/mcq_anchored/figures/
+	$(BIN)/mechbench run backpatch --out mechbench-demo
+	$(BIN)/mechbench export backpatch --store mechbench-demo --format png --preset text --out build/backpatch
+	mkdir -p circuits/backpatch/figures
+	cp build/backpatch/back-patching.png circuits/backpatch/figures/
 
 wheel: $(DEV_READY)
 	rm -rf dist

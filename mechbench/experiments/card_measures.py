@@ -121,7 +121,7 @@ def _back_patching(result: BackPatching) -> list[CardMeasure]:
         names = {pairs.ANY_CELL: "any cell", pairs.FIXED_CELL: f"fixed cell {cell[0]} to {cell[1]}"}
         for name, rate, measures in _PAIR_ROWS:
             halved = name == pairs.INCORRECT and rate == pairs.FIXED_CELL
-            n = result.n_scored if halved else int((result.sets == name).sum())
+            n = result.n_scored if halved else result.n_run(name)
             for measure in measures:
                 where = {**at, pairs.SET: name, pairs.RATE: rate, pairs.MEASURE: measure}
                 what = f"back-patching at {place}, {name} set, {names[rate]}: {measure}"
