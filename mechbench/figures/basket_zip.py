@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,37 +66,26 @@ def zip_bytes(
     progress = progress or (lambda done, total: None)
     total = len(basket.entries)
     progress(0, total)
+    figures = basket.figures()
     files: dict[str, bytes] = {}
-    records = []
-    for entry, figure in zip(basket.entries, basket.figures(), strict=True):
-        drawn = dict(_drawn(figure, entry, formats))
-        files |= drawn
-        records.append(_record(entry, figure, drawn))
+    records, widths = [], []
+    for entry, figure in zip(basket.entries, figures, strict=True):
+        drawn = figure_files(figure, formats, preset=entry.preset, plotly_js="directory")
+        named = {f"{FOLDER}/{figure.name}.{s}": data for s, data in drawn.contents.items()}
+        files |= named
+        widths.append(drawn.width_in)
+        records.append(_record(entry, figure, named) | {"width_in": drawn.width_in})
         progress(len(records), total)
     if "html" in formats:
         files[f"{FOLDER}/{PLOTLY_FILE}"] = plotly_script().encode("utf-8")
-    return _zipped(_about(basket, records, formats) | files)
-
-
-def _drawn(figure: FigureSpec, entry: Entry, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    contents = figure_files(figure, formats, preset=entry.preset, plotly_js="directory")
-    for suffix, content in contents.items():
-        yield f"{FOLDER}/{figure.name}.{suffix}", content
-
-
-def _about(
-    basket: Basket, records: list[dict[str, Any]], formats: Sequence[str]
-) -> dict[str, bytes]:
-    """The files about all figures together."""
     texts = {
+        "figures.tex": figures_tex(list(zip(figures, widths, strict=True)), FOLDER),
         "provenance.json": _json({"schema": _SCHEMA, "figures": records}),
         "basket.json": basket.to_json(),
     }
-    if "pdf" in formats:
-        presets = [entry.preset for entry in basket.entries]
-        both = list(zip(basket.figures(), presets, strict=True))
-        texts = {"figures.tex": figures_tex(both, FOLDER)} | texts
-    return {name: text.encode("utf-8") for name, text in texts.items()}
+    if "pdf" not in formats:
+        del texts["figures.tex"]
+    return _zipped({name: text.encode("utf-8") for name, text in texts.items()} | files)
 
 
 def _record(entry: Entry, figure: FigureSpec, files: dict[str, bytes]) -> dict[str, Any]:

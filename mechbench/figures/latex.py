@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 
-from mechbench.figures.presets import find_preset
+from mechbench.figures.presets import PRESETS
 from mechbench.figures.spec import FigureSpec
 
 _PLAIN = {
@@ -68,20 +68,21 @@ def escaped(text: str) -> str:
     return "".join(_escaped_character(c) for c in " ".join(text.split()))
 
 
-def figures_tex(figures: Sequence[tuple[FigureSpec, str]], folder: str) -> str:
-    """A file to ``\\input``: each (figure, preset) as a float with its caption and label.
+def figures_tex(figures: Sequence[tuple[FigureSpec, float]], folder: str) -> str:
+    """A file to ``\\input``: each (figure, width in inches) as a float with caption and label.
 
-    ``folder`` is that of the PDF files, seen from the document.
+    What is wider than a column stands above both. ``folder`` is that of the PDF files, seen from
+    the document.
     """
     head = (
         "% Needs \\usepackage{graphicx}. Figures have the size in which they were drawn, so that\n"
         "% their text is as large as it should be. Refer to one by \\ref{fig:NAME}.\n"
     )
-    return head + "".join(_float(figure, preset, folder) for figure, preset in figures)
+    return head + "".join(_float(figure, width_in, folder) for figure, width_in in figures)
 
 
-def _float(figure: FigureSpec, preset: str, folder: str) -> str:
-    wide = "*" if find_preset(preset).across_columns else ""
+def _float(figure: FigureSpec, width_in: float, folder: str) -> str:
+    wide = "*" if width_in > PRESETS["column"].width_in else ""
     return (
         f"\n\\begin{{figure{wide}}}[tbp]\n"
         "  \\centering\n"

@@ -11,12 +11,14 @@ POINTS_PER_INCH = 72.0
 class Preset:
     """Width in inches and text sizes in points; the height follows from the panels.
 
-    ``across_columns`` figures stand above both columns of a two-column paper.
+    A figure that would be higher than ``most_height_in``, a page with room for a caption, is laid
+    out more densely, and as a last resort as wide as the preset ``wider``.
     """
 
     name: str
     width_in: float
-    across_columns: bool = False
+    most_height_in: float = 8.6
+    wider: str | None = None
     title_pt: float = 9.0
     label_pt: float = 8.0
     tick_pt: float = 7.0
@@ -31,8 +33,8 @@ class Preset:
 PRESETS = {
     p.name: p
     for p in (
-        Preset(name="column", width_in=3.25),
-        Preset(name="text", width_in=6.75, across_columns=True),
+        Preset(name="column", width_in=3.25, wider="text"),
+        Preset(name="text", width_in=6.75),
     )
 }
 

@@ -127,7 +127,7 @@ def test_the_zip_has_every_file_of_every_figure_and_the_same_bytes_again(tmp_pat
     assert sorted(names) == sorted(figures + general)
     assert stored["basket.json"].decode() == basket.to_json()
     spec = FigureSpec.from_json(stored["figures/heads.figure.json"].decode())
-    for suffix, content in figure_files(spec, ["pdf", "svg"], preset="text").items():
+    for suffix, content in figure_files(spec, ["pdf", "svg"], preset="text").contents.items():
         assert stored[f"figures/heads.{suffix}"] == content
     first, second, _ = json.loads(stored["provenance.json"])["figures"]
     assert first["source"] == "run acronyms, step circuit" and first["provenance"] == PROVENANCE

@@ -66,7 +66,7 @@ def test_a_stored_figure_is_redrawn_with_a_caption_and_without_torch(tmp_path):
         command, cwd=tmp_path, env=os.environ | root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().splitlines()[-1] == "LOADED"
-    expected = figure_files(replace(heads(), caption="Mine, n = 64."), ["pdf"])
+    expected = figure_files(replace(heads(), caption="Mine, n = 64."), ["pdf"]).contents
     for suffix, content in expected.items():
         assert (tmp_path / "figures" / f"heads.{suffix}").read_bytes() == content
 
