@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from mechbench.analyses.registry import ANALYSES
-from mechbench.figures.render_mpl import to_mpl
 from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Table
 from mechbench.models.registry import VARIANTS
 from mechbench.results.io import load_result
 from tests.analyses.choice_models import choices, planted_model
+from tests.analyses.two_hop_models import answerable, tiny_gpt2
 from tests.conformance.conftest import loud
+from tests.figures.style import check_caption, check_pdf, check_stored
 
 _HEADS = ["1.1", "2.0"]
 _PARAMS = {
@@ -38,6 +39,17 @@ _PARAMS = {
     "attention_recalibration": {"counts": [2], "n_random": 1},
     "label_free_debiasing": {"lambdas": [1.0], "n_neurons": [1, 2], "n_random": 1},
     "edit_side_effects": {"others": {"induction": {"n": 4}}},
+    "hop_labels": {"method": "argmax"},
+    "entity_description": {"prompt": "lens", "method": "argmax", "labels": None},
+    "attention_knockout": {"window": 1, "method": "argmax"},
+    "two_hop_stages": {
+        "prompt": "lens",
+        "decoding": "argmax",
+        "method": "argmax",
+        "window": 1,
+        "labels": None,
+    },
+    "back_patching": {"method": "argmax"},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
 }
@@ -54,6 +66,16 @@ _CHOICES = (
     "label_free_debiasing",
     "edit_side_effects",
     "compare_choices",
+)
+
+# Analyses of two-hop queries, likewise.
+_QUERIES = (
+    "hop_labels",
+    "entity_description",
+    "attention_knockout",
+    "sublayer_projection",
+    "two_hop_stages",
+    "back_patching",
 )
 
 # Analyses of what only some architectures have, and one that has it.
@@ -76,6 +98,9 @@ def run(planted, make_task):
         if name in _CHOICES:
             task = choices(n=6, families=["attribute"], gold="not_first")
             return function(planted_model(), task, **params)
+        if name in _QUERIES:
+            model = tiny_gpt2()
+            return function(model, answerable(model, 6), **params)
         model = tiny(_INSPECTED[name]) if name in _INSPECTED else planted
         return function(model, make_task(n=6), **params)
 
@@ -90,12 +115,10 @@ def test_result_and_figure(name, run, tmp_path):
     assert loaded.identical(result)
     spec = getattr(import_module(f"mechbench.figures.{name}"), f"{name}_figure")(loaded)
     assert isinstance(spec, FigureSpec) and spec.name == name.replace("_", "-")
-    for words in ("Model gpt2", "6 prompts", "interval"):
-        assert words in spec.caption
     assert spec.provenance["n_prompts"] == 6
-    again = FigureSpec.from_json(spec.to_json())
-    assert again.caption == spec.caption and len(again.panels) == len(spec.panels)
-    to_mpl(spec, "text")
+    check_caption(spec)
+    check_stored(spec)
+    check_pdf(spec, "text")
     assert "␠" not in spec.to_json()  # no font has it
 
 
