@@ -15,6 +15,7 @@ from tests.conformance.conftest import loud
 from tests.figures.style import check_caption, check_pdf, check_stored
 
 _HEADS = ["1.1", "2.0"]
+_BY_TOKEN = {"method": "argmax"}
 _PARAMS = {
     "attention_histogram": {"heads": _HEADS},
     "circuit_evaluation": {"heads": _HEADS, "n_random": 2},
@@ -39,16 +40,16 @@ _PARAMS = {
     "attention_recalibration": {"counts": [2], "n_random": 1},
     "label_free_debiasing": {"lambdas": [1.0], "n_neurons": [1, 2], "n_random": 1},
     "edit_side_effects": {"others": {"induction": {"n": 4}}},
-    "hop_labels": {"method": "argmax"},
-    "entity_description": {"prompt": "lens", "method": "argmax", "labels": None},
-    "attention_knockout": {"window": 1, "method": "argmax"},
+    "entity_description": _BY_TOKEN | {"prompt": "lens"},
+    "attention_knockout": _BY_TOKEN | {"window": 1},
     "two_hop_stages": {
+        "labels": "argmax",
+        "method": "argmax",
         "prompt": "lens",
         "decoding": "argmax",
-        "method": "argmax",
         "window": 1,
-        "labels": None,
     },
+    "hop_labels": {"method": "argmax"},
     "back_patching": {"method": "argmax"},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
@@ -68,8 +69,8 @@ _CHOICES = (
     "compare_choices",
 )
 
-# Analyses of two-hop queries, likewise.
-_QUERIES = (
+# Analyses of two-hop queries, likewise; patchscope takes any task.
+_HOPS = (
     "hop_labels",
     "entity_description",
     "attention_knockout",
@@ -98,7 +99,7 @@ def run(planted, make_task):
         if name in _CHOICES:
             task = choices(n=6, families=["attribute"], gold="not_first")
             return function(planted_model(), task, **params)
-        if name in _QUERIES:
+        if name in _HOPS:
             model = tiny_gpt2()
             return function(model, answerable(model, 6), **params)
         model = tiny(_INSPECTED[name]) if name in _INSPECTED else planted
@@ -115,7 +116,9 @@ def test_result_and_figure(name, run, tmp_path):
     assert loaded.identical(result)
     spec = getattr(import_module(f"mechbench.figures.{name}"), f"{name}_figure")(loaded)
     assert isinstance(spec, FigureSpec) and spec.name == name.replace("_", "-")
-    assert spec.provenance["n_prompts"] == 6
+    n = result.provenance.n_prompts
+    assert n == (2 if name == "two_hop_stages" else 6)  # of the six, those in its sets
+    assert spec.provenance["n_prompts"] == n
     check_caption(spec)
     check_stored(spec)
     check_pdf(spec, "text")
