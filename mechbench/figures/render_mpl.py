@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
-from matplotlib.gridspec import SubplotSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mechbench.figures import mpl_graph
@@ -27,7 +26,7 @@ from mechbench.figures.labels import is_numeric, thinned
 from mechbench.figures.limits import colour_limits, one_colour_bar
 from mechbench.figures.mpl_names import write_names
 from mechbench.figures.mpl_text import FONT, shortened, width_pt, wrapped
-from mechbench.figures.packing import GAP, Rows, grid_rows, least_width, packed_rows
+from mechbench.figures.packing import Arrangement, in_grid, packed, panel_height
 from mechbench.figures.presets import POINTS_PER_INCH, Preset, find_preset
 from mechbench.figures.spec import (
     Bars,
@@ -44,7 +43,6 @@ from mechbench.figures.spec import (
 DPI = 300
 _LOCK = threading.RLock()
 _LINE = 1.3  # line height as a multiple of the font size
-_TABLE_LINE = 11.0
 _ROW_PADS = 8.0
 _LOWER, _LOWEST = 0.7, 0.5  # of panels' usual height, where a figure does not fit on a page
 _STYLE = {
@@ -94,16 +92,11 @@ def to_mpl(spec: FigureSpec, preset: str = "column") -> Figure:
 
 def _fitted(spec: FigureSpec, preset: Preset) -> Figure:
     """The first layout that is no higher than a page, or else the lowest of this width."""
-    grid = grid_rows(spec, preset)
-    figures = [_Drawing(spec, preset, grid).finished()]
+    figures = [_Drawing(spec, preset, in_grid(spec, preset)).finished()]
     most = preset.most_height_in
-    denser = [(grid, _LOWER)] if figures[0].get_figheight() * _LOWER <= most else []
-    if not one_colour_bar(spec):
-        packed = packed_rows(spec, preset)
-        denser += [(packed, _LOWER)] if preset.wider else [(packed, _LOWER), (packed, _LOWEST)]
-    for rows, squeeze in denser:
+    for places, squeeze in _denser(spec, preset, figures[0].get_figheight()):
         if figures[-1].get_figheight() > most:
-            figures.append(_Drawing(spec, preset, rows, squeeze).finished())
+            figures.append(_Drawing(spec, preset, places, squeeze).finished())
     lowest = min(figures, key=Figure.get_figheight)
     if lowest.get_figheight() <= most or preset.wider is None:
         return lowest
@@ -111,69 +104,50 @@ def _fitted(spec: FigureSpec, preset: Preset) -> Figure:
     return wider if wider.get_figheight() <= most else lowest
 
 
+def _denser(spec: FigureSpec, preset: Preset, height_in: float) -> list[tuple[Arrangement, float]]:
+    """Layouts that may bring a figure onto a page that is ``height_in`` as it is, best first."""
+    most = preset.most_height_in
+    if preset.wider is not None and height_in > 2 * most:
+        return []
+    layouts = [(in_grid(spec, preset), _LOWER)] if height_in * _LOWER <= most else []
+    if not one_colour_bar(spec):
+        squeezes = (_LOWER,) if preset.wider else (_LOWER, _LOWEST)
+        layouts += [(packed(spec, preset), squeeze) for squeeze in squeezes]
+    return layouts
+
+
 class _Drawing:
-    """One figure on its way through the passes.
+    """One figure on its way through the passes; ``squeeze`` makes panels lower than usual."""
 
-    ``rows`` of equal length form a grid, whose columns are aligned; else each row has its own
-    columns, as wide as its panels need. ``squeeze`` makes panels lower than usual.
-    """
-
-    def __init__(self, spec: FigureSpec, preset: Preset, rows: Rows, squeeze: float = 1.0) -> None:
-        self.spec, self.preset, self.rows, self.squeeze = spec, preset, rows, squeeze
-        self.row_of = {i: r for r, row in enumerate(rows) for i in row}
-        self.widths = self._panel_widths()
+    def __init__(
+        self, spec: FigureSpec, preset: Preset, places: Arrangement, squeeze: float = 1.0
+    ) -> None:
+        self.spec, self.preset, self.places, self.squeeze = spec, preset, places, squeeze
+        self.rows, self.widths = places.rows, places.widths()
         self.layouts: dict[int, Layout] = {
             i: mpl_graph.plan(panel, self.widths[i], preset)
             for i, panel in enumerate(spec.panels)
             if isinstance(panel, Graph)
         }
         self.heights = self._row_heights([0.75 * width for width in self.widths])
-        several = max(map(len, rows)) > 1
+        n_rows, n_cols = len(self.rows), max(map(len, self.rows))
+        around = 110 if places.is_grid else 150
         self.figure = Figure(
-            figsize=(preset.width_in, (sum(self.heights) + 110 * len(rows)) / POINTS_PER_INCH),
+            figsize=(preset.width_in, (sum(self.heights) + around * n_rows) / POINTS_PER_INCH),
             dpi=DPI,
             layout=ConstrainedLayoutEngine(
-                w_pad=(3.5 if several else 2.0) / POINTS_PER_INCH,
-                h_pad=(4.0 if len(rows) > 1 else 2.0) / POINTS_PER_INCH,
+                w_pad=(3.5 if n_cols > 1 else 2.0) / POINTS_PER_INCH,
+                h_pad=(4.0 if n_rows > 1 else 2.0) / POINTS_PER_INCH,
                 wspace=0.02,
                 hspace=0.02,
             ),
         )
-        n_cols = len(rows[0]) if self._is_grid() else 1
-        self.grid = self.figure.add_gridspec(len(rows), n_cols, height_ratios=self.heights)
+        n_cols = n_cols if places.is_grid else 1
+        self.grid = self.figure.add_gridspec(n_rows, n_cols, height_ratios=self.heights)
         self.meshes: dict[int, QuadMesh] = {}
         self.bars: list[Colorbar] = []
         self.entries: dict[int, draw.Entries] = {}
         self.axes: list[Axes] = []
-
-    def _is_grid(self) -> bool:
-        """True where all rows are equally long, but for the last."""
-        most = len(self.rows[0])
-        return all(len(row) == most for row in self.rows[:-1]) and len(self.rows[-1]) <= most
-
-    def _panel_widths(self) -> list[float]:
-        """The width in points of each panel, labels included."""
-        widths: list[float] = []
-        for row in self.rows:
-            n_cols = len(self.rows[0]) if self._is_grid() else len(row)
-            room = self.preset.width_pt - GAP * (n_cols - 1)
-            if self._is_grid():
-                widths += [room / n_cols for _ in row]
-                continue
-            needed = [least_width(self.spec.panels[i], self.preset) for i in row]
-            widths += [room * part / sum(needed) for part in needed]
-        return widths
-
-    def _cells(self) -> list[SubplotSpec]:
-        """Where each panel stands."""
-        if self._is_grid():
-            return [self.grid[r, c] for r, row in enumerate(self.rows) for c in range(len(row))]
-        cells: list[SubplotSpec] = []
-        for r, row in enumerate(self.rows):
-            ratios = [self.widths[i] for i in row]
-            columns = self.grid[r, 0].subgridspec(1, len(row), width_ratios=ratios)
-            cells += [columns[0, c] for c in range(len(row))]
-        return cells
 
     def finished(self) -> Figure:
         """The figure after all passes, with its layout fixed."""
@@ -197,14 +171,16 @@ class _Drawing:
         panel_heights = [
             mpl_graph.height(self.layouts[i])
             if i in self.layouts
-            else _height(panel, widths[i], self.squeeze)
+            else panel_height(panel, widths[i], self.squeeze)
             for i, panel in enumerate(self.spec.panels)
         ]
         return [max(panel_heights[i] for i in row) for row in self.rows]
 
     def _draw_panels(self) -> None:
         limits = colour_limits(self.spec)
-        for i, (panel, cell) in enumerate(zip(self.spec.panels, self._cells(), strict=True)):
+        for i, (panel, cell) in enumerate(
+            zip(self.spec.panels, self.places.cells(self.grid), strict=True)
+        ):
             ax = self.figure.add_subplot(cell)
             self.axes.append(ax)
             ax.tick_params(labelsize=self.preset.tick_pt)
@@ -225,7 +201,7 @@ class _Drawing:
         for members in groups:
             panel = self.spec.panels[members[0]]
             assert isinstance(panel, Heatmap)
-            rows = {self.row_of[i] for i in members}
+            rows = {self.places.row_of(i) for i in members}
             height = sum(self.heights[r] for r in rows)
             shrink = min(1.0, 190.0 / height)
             bar = self.figure.colorbar(
@@ -253,7 +229,7 @@ class _Drawing:
             width, height = box.width * scale, box.height * scale
             left = 0.0
             if first:
-                width, height = 0.7 * self.widths[i], self.heights[self.row_of[i]]
+                width, height = 0.7 * self.widths[i], self.heights[self.places.row_of(i)]
             elif not isinstance(panel, Table):
                 labels = ax.yaxis.get_tightbbox()
                 left = max(box.x0 - labels.x0, 0.0) * scale if labels else 0.0
@@ -338,7 +314,7 @@ class _Drawing:
         wanted = self._row_heights([ax.get_window_extent().width * scale for ax in self.axes])
         now = [self.axes[row[0]].get_window_extent().height * scale for row in self.rows]
         self.heights = wanted
-        around = [0.0] * len(wanted) if self._is_grid() else self._heights_around(now)
+        around = [0.0] * len(wanted) if self.places.is_grid else self._heights_around(now)
         self.grid.set_height_ratios([h + a for h, a in zip(wanted, around, strict=True)])
         height = self.figure.get_figheight() * POINTS_PER_INCH + sum(wanted) - sum(now)
         self.figure.set_figheight(max(height, 40.0) / POINTS_PER_INCH)
@@ -349,7 +325,7 @@ class _Drawing:
         The layout counts them as part of a row that has columns of its own.
         """
         scale = POINTS_PER_INCH / DPI
-        boxes = [ax.get_tightbbox() for ax in self.axes]
+        boxes = [ax.get_tightbbox() or ax.get_window_extent() for ax in self.axes]
         around = []
         for row, height in zip(self.rows, axes_heights, strict=True):
             top = max(boxes[i].y1 for i in row)
@@ -383,23 +359,6 @@ def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram)
     if isinstance(panel, Points):
         return draw.draw_points(ax, panel)
     return draw.draw_histogram(ax, panel)
-
-
-def _height(panel: Panel, width: float, squeeze: float) -> float:
-    """The height in points that suits ``panel`` when its axes are ``width`` points wide.
-
-    Rows of cells and of text never get too low to be read, whatever ``squeeze`` says.
-    """
-    if isinstance(panel, Heatmap):
-        n_rows, n_cols = panel.values.shape
-        least = 9.5 if panel.cell_text is not None else 7.5
-        cell = max(min(width / max(n_cols, 1), 14.0) * squeeze, least)
-        return min(max(cell * n_rows, 36.0), 380.0)
-    if isinstance(panel, Table):
-        return _TABLE_LINE * (len(panel.rows) + 1)
-    if isinstance(panel, Points):
-        return squeeze * min(max(0.85 * width, 90.0), 220.0)
-    return squeeze * min(max(0.6 * width, 85.0), 170.0)
 
 
 def _legend_columns(widths: list[float], room: float) -> int:
