@@ -98,6 +98,27 @@ def test_a_damaged_stored_spec_is_a_store_error(text):
         FigureSpec.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"title": "Effect of each head on the third letter"',
+            '"title": 5',
+            "'title' should be str",
+        ),
+        ('"columns": 1', '"columns": true', "'columns' should be int"),
+        ('"kind": "Heatmap"', '"kind": "Lattice"', "Lattice"),
+        ('"dtype": "<f8"', '"dtype": "<U100000000"', "texts of at most 1 characters"),
+        ('"panels": [{', '"panels": [{"kind": "Sequential"}, {', "not be Sequential"),
+    ],
+)
+def test_a_stored_spec_with_a_part_of_another_kind_is_a_store_error(old, new, message):
+    text = heads().to_json()
+    assert old in text
+    with pytest.raises(StoreError, match=message):
+        FigureSpec.from_json(text.replace(old, new))
+
+
 def test_a_newer_stored_spec_is_a_store_error():
     text = heads().to_json().replace('"schema": 1', '"schema": 9')
     with pytest.raises(StoreError, match="newer.*update mechbench"):
