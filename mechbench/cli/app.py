@@ -38,7 +38,13 @@ _EXAMPLES = {
     models: ["mechbench models", "mechbench models --json"],
     runs: ["mechbench runs --store mechbench-demo"],
     show: ["mechbench show acronyms --store mechbench-demo"],
-    export: ["mechbench export acronyms --format pdf,svg --preset column"],
+    export: [
+        "mechbench export acronyms --format pdf,svg --preset column",
+        "mechbench export acronyms:heads discovery --preset text --zip paper.zip",
+        "mechbench export heads.figure.json --caption 'Heads that matter.' --out figures",
+        "mechbench export acronyms:heads discovery:curve --basket paper.json",
+        "mechbench export paper.json --caption 'curve=Faithfulness by size.' --zip paper.zip",
+    ],
     train: ["mechbench train acronyms-gpt2 --out my-model --set steps=500"],
     bench: [
         "mechbench bench sweep --out bench.json",

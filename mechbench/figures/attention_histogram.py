@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from mechbench.figures.evidence import evidence, mean_of, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, mean_of, provenance_of
 from mechbench.figures.spec import Bars, FigureSpec, Series
 from mechbench.results.attention_histogram import AttentionHistogram
 from mechbench.shapes import ANSWER, HEAD
@@ -24,7 +24,7 @@ def attention_histogram_figure(
             "Mean attention from the position that predicts each letter of the clean prompts to "
             f"every token{'' if bos else ' but BOS'}; bars show ± one standard deviation over "
             "prompts. The last panel is the mean over all other heads. "
-            + evidence(result, interval="intervals are in the result")
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=tuple(panels),
         columns=columns,

@@ -1,6 +1,6 @@
 """BOS swap as heat maps: a row of panels per pair of words, a column per letter."""
 
-from mechbench.figures.evidence import evidence, layer_by_head, mean_of, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, layer_by_head, mean_of, provenance_of
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.bos_swap import BOSSwap
 from mechbench.shapes import ANSWER
@@ -18,7 +18,7 @@ def bos_swap_figure(result: BOSSwap) -> FigureSpec:
             "exchanged; rows are not normalised again. Colour is LD swapped minus LD clean, the "
             "mean over prompts, negative is damage. Exchanging attention to the next token "
             f"instead changes LD by at most {float(abs(control).max()):.3f}. "
-            + evidence(result, interval="intervals are in the result")
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=tuple(
             layer_by_head(mean.sel({"swap": s, ANSWER: a}), f"{s}, {a}", "ΔLD (logits)")

@@ -1,7 +1,14 @@
 """Heat maps of what heads bring from the labels, and of how much they attend to them."""
 
 from mechbench.figures.choices import DEFINITION
-from mechbench.figures.evidence import evidence, layer_by_head, mean_of, provenance_of, shares
+from mechbench.figures.evidence import (
+    INTERVAL,
+    evidence,
+    layer_by_head,
+    mean_of,
+    provenance_of,
+    shares,
+)
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.choice_heads import PLACE, PLACES, ChoiceHeads
 from mechbench.results.choices import DIRECT, LENS, READING
@@ -28,7 +35,7 @@ def choice_heads_figure(result: ChoiceHeads) -> FigureSpec:
             f"prompts. {DEFINITION} Direct gap: part of the run's own gap; lens gap: the vector "
             "alone through final norm and unembedding, which gives a head that hardly attends "
             "there its full size. A random position is the control. "
-            + evidence(result, interval="intervals are in the result")
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=tuple(panels),
         columns=3,

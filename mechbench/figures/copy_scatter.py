@@ -39,7 +39,10 @@ def copy_scatter_figure(result: CopyScatter, *, columns: int = 2) -> FigureSpec:
             "against (z W_O W_U) of letter j, before the final norm's division and counted from "
             "the vocabulary's mean. A line means copying. Correlation with the letters of another "
             f"prompt instead: {', '.join(controls)}. "
-            + evidence(result, interval="intervals of slope and r over prompts are in the result")
+            + evidence(
+                result,
+                interval="95 % bootstrap intervals of slope and r over prompts are in the result",
+            )
         ),
         panels=tuple(panels),
         columns=columns,

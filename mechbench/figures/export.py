@@ -7,6 +7,7 @@ again, and ``<name>.csv`` with its numbers.
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
@@ -61,24 +62,60 @@ def export_figure(
         StoreError where ``folder`` cannot be written.
     """
     find_preset(preset)
+    check_formats(formats)
+    folder = make_folder(Path(folder))
+    files = figure_files(spec, formats, preset=preset, plotly_js=plotly_js)
+    if "html" in formats and plotly_js == "directory":
+        _write_plotly(folder)
+    return [
+        write_atomically(folder / f"{spec.name}.{suffix}", content)
+        for suffix, content in files.contents.items()
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureFiles:
+    """The files of a figure by suffix, and the width in inches of those for papers."""
+
+    contents: dict[str, bytes]
+    width_in: float
+
+
+def figure_files(
+    spec: FigureSpec,
+    formats: Sequence[str] = FORMATS,
+    *,
+    preset: str = "column",
+    plotly_js: PlotlyJs = "inline",
+) -> FigureFiles:
+    """What :func:`export_figure` writes, without writing it.
+
+    Raises
+        MechbenchError for an unknown format or preset, before anything is drawn.
+    """
+    find_preset(preset)
+    check_formats(formats)
+    papers = [f for f in dict.fromkeys(formats) if f != "html"]
+    contents, width_in = _paper_files(spec, papers, preset)
+    texts = {"figure.json": spec.to_json(), "csv": to_csv(spec)}
+    if "html" in formats:
+        texts = {"html": to_html(spec, plotly_js=plotly_js)} | texts
+    contents |= {suffix: text.encode("utf-8") for suffix, text in texts.items()}
+    return FigureFiles(contents=contents, width_in=width_in)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Nothing, where every format is known.
+
+    Raises
+        MechbenchError for an unknown one, naming those there are.
+    """
     for name in formats:
         if name not in FORMATS:
             raise MechbenchError(
                 f"Unknown figure format {name!r}. {did_you_mean(name, FORMATS)} "
                 f"Formats: {', '.join(FORMATS)}."
             )
-    folder = make_folder(Path(folder))
-    written = []
-    papers = [f for f in dict.fromkeys(formats) if f != "html"]
-    contents: dict[str, bytes | str] = dict(_paper_files(spec, papers, preset))
-    if "html" in formats:
-        contents["html"] = to_html(spec, plotly_js=plotly_js)
-        if plotly_js == "directory":
-            _write_plotly(folder)
-    contents |= {"figure.json": spec.to_json(), "csv": to_csv(spec)}
-    for suffix, content in contents.items():
-        written.append(write_atomically(folder / f"{spec.name}.{suffix}", content))
-    return written
 
 
 def to_html(spec: FigureSpec, *, plotly_js: PlotlyJs = "inline") -> str:
@@ -106,13 +143,15 @@ def paper_bytes(spec: FigureSpec, format: str, *, preset: str = "column") -> byt
     Raises
         MechbenchError for an unknown preset.
     """
-    return _paper_files(spec, [format], preset)[format]
+    return _paper_files(spec, [format], preset)[0][format]
 
 
-def _paper_files(spec: FigureSpec, formats: list[str], preset: str) -> dict[str, bytes]:
-    """File contents by format, all from one drawing."""
+def _paper_files(
+    spec: FigureSpec, formats: list[str], preset: str
+) -> tuple[dict[str, bytes], float]:
+    """File contents by format, all from one drawing, and its width in inches."""
     if not formats:
-        return {}
+        return {}, find_preset(preset).width_in
     from mechbench.figures.render_mpl import rendering, to_mpl
 
     files = {}
@@ -122,7 +161,7 @@ def _paper_files(spec: FigureSpec, formats: list[str], preset: str) -> dict[str,
             buffer = io.BytesIO()
             figure.savefig(buffer, format=name, metadata=_METADATA[name](spec))
             files[name] = buffer.getvalue()
-    return files
+    return files, float(figure.get_figwidth())
 
 
 def _provenance_text(spec: FigureSpec, indent: int | None = None) -> str:
@@ -165,10 +204,15 @@ _METADATA: dict[str, Callable[[FigureSpec], dict[str, Any]]] = {
 }
 
 
-def _write_plotly(folder: Path) -> None:
+def plotly_script() -> str:
+    """The script that pages share which do not hold it themselves (``PLOTLY_FILE``)."""
     from plotly.offline import get_plotlyjs
 
-    script = get_plotlyjs()
+    return get_plotlyjs()
+
+
+def _write_plotly(folder: Path) -> None:
+    script = plotly_script()
     path = folder / PLOTLY_FILE
     if not path.exists() or path.stat().st_size != len(script.encode("utf-8")):
         write_atomically(path, script)

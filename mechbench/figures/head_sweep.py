@@ -1,6 +1,6 @@
 """Head patching as heat maps: a row of panels per place, a column per letter."""
 
-from mechbench.figures.evidence import evidence, layer_by_head, mean_of, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, layer_by_head, mean_of, provenance_of
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.head_sweep import WHERE, HeadSweep
 from mechbench.shapes import ANSWER
@@ -27,7 +27,7 @@ def head_sweep_figure(result: HeadSweep, *, control: bool = False) -> FigureSpec
             f"Noising: z of one head from the corrupted run ({result.method}) is written into the "
             "clean run at the positions in the title; colour is LD patched minus LD clean, the "
             f"mean over prompts, negative is damage.{about} "
-            + evidence(result, interval="intervals are in the result")
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=tuple(
             layer_by_head(mean.sel({WHERE: w, ANSWER: a}), f"{a}, {w}", "ΔLD (logits)")

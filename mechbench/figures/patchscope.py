@@ -1,6 +1,6 @@
 """Patchscopes: how often states say the answer, for every pair of layers."""
 
-from mechbench.figures.evidence import evidence, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, provenance_of
 from mechbench.figures.query_panels import pair_grid
 from mechbench.figures.spec import FigureSpec, Table
 from mechbench.results.patchscope import SHOWN, Patchscope
@@ -27,7 +27,8 @@ def patchscope_figure(result: Patchscope, *, prompt: int = 0) -> FigureSpec:
             f"placeholder of the target prompt {result.prompt!r} of {result.target} (target; "
             f"mapping: {result.mapping}): the share of prompts for which {said} says the answer. "
             "The control asks for the answer of the next prompt. Root mean square of the change "
-            f"by target layer: {norms}. " + evidence(result, interval="intervals are in the result")
+            f"by target layer: {norms}. "
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=(
             pair_grid(result.share, "says the answer", "share"),

@@ -1,6 +1,6 @@
 """Path patching as heat maps: a panel per answer."""
 
-from mechbench.figures.evidence import evidence, layer_by_head, mean_of, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, layer_by_head, mean_of, provenance_of
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.path_patching import TO_LOGITS, PathPatching
 from mechbench.shapes import ANSWER
@@ -28,7 +28,7 @@ def path_patching_figure(result: PathPatching, *, control: bool = False) -> Figu
             f"The corrupted output ({result.corruption or 'the task’s corruption'}) of one head is "
             f"sent into {into} while all other heads keep their clean output ({mlps}); colour is "
             f"{result.metric} patched minus clean, the mean over prompts, negative is damage."
-            f"{about} " + evidence(result, interval="intervals are in the result")
+            f"{about} " + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=tuple(
             layer_by_head(mean.sel({ANSWER: a}), str(a), f"Δ{result.metric} ({units})")

@@ -88,5 +88,8 @@ def _caption(result: Pathways) -> str:
         "each source by itself (bernoulli). Loss: cross-entropy of the answers. Dashed: the whole "
         "model, and the model in which no position sees another. Sampling masks attention; it "
         f"saves no work here. Intervals: 95 % bootstrap over {result.n_draws} draws. "
-        + evidence(result, interval="intervals of the two ends over prompts are in the result")
+        + evidence(
+            result,
+            interval="95 % bootstrap intervals of the two ends over prompts are in the result",
+        )
     )

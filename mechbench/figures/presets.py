@@ -9,10 +9,16 @@ POINTS_PER_INCH = 72.0
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Width in inches and text sizes in points; the height follows from the panels."""
+    """Width in inches and text sizes in points; the height follows from the panels.
+
+    A figure that would be higher than ``most_height_in``, a page with room for a caption, is laid
+    out more densely, and as a last resort as wide as the preset ``wider``.
+    """
 
     name: str
     width_in: float
+    most_height_in: float = 8.6
+    wider: str | None = None
     title_pt: float = 9.0
     label_pt: float = 8.0
     tick_pt: float = 7.0
@@ -25,7 +31,11 @@ class Preset:
 
 
 PRESETS = {
-    p.name: p for p in (Preset(name="column", width_in=3.25), Preset(name="text", width_in=6.75))
+    p.name: p
+    for p in (
+        Preset(name="column", width_in=3.25, wider="text"),
+        Preset(name="text", width_in=6.75),
+    )
 }
 
 

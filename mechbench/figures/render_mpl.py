@@ -26,6 +26,7 @@ from mechbench.figures.labels import is_numeric, thinned
 from mechbench.figures.limits import colour_limits, one_colour_bar
 from mechbench.figures.mpl_names import write_names
 from mechbench.figures.mpl_text import FONT, shortened, width_pt, wrapped
+from mechbench.figures.packing import Arrangement, in_grid, packed, panel_height
 from mechbench.figures.presets import POINTS_PER_INCH, Preset, find_preset
 from mechbench.figures.spec import (
     Bars,
@@ -41,9 +42,9 @@ from mechbench.figures.spec import (
 
 DPI = 300
 _LOCK = threading.RLock()
-_GAP = 10.0
 _LINE = 1.3  # line height as a multiple of the font size
-_TABLE_LINE = 11.0
+_ROW_PADS = 8.0
+_LOWER, _LOWEST = 0.7, 0.5  # of panels' usual height, where a figure does not fit on a page
 _STYLE = {
     "font.family": [FONT],
     "axes.unicode_minus": True,
@@ -78,39 +79,71 @@ def rendering() -> Iterator[None]:
 def to_mpl(spec: FigureSpec, preset: str = "column") -> Figure:
     """``spec`` as a matplotlib figure of the width of ``preset``. Save it under ``rendering()``.
 
+    A figure higher than a page gets lower panels, and more of them in a row as far as they stay
+    legible; where that is not enough, but the width of the next wider preset is, it gets that.
+
     Raises
         MechbenchError for an unknown preset.
     """
     size = find_preset(preset)
     with rendering():
-        return _Drawing(spec, size).finished()
+        return _fitted(spec, size)
+
+
+def _fitted(spec: FigureSpec, preset: Preset) -> Figure:
+    """The first layout that is no higher than a page, or else the lowest of this width."""
+    figures = [_Drawing(spec, preset, in_grid(spec, preset)).finished()]
+    most = preset.most_height_in
+    for places, squeeze in _denser(spec, preset, figures[0].get_figheight()):
+        if figures[-1].get_figheight() > most:
+            figures.append(_Drawing(spec, preset, places, squeeze).finished())
+    lowest = min(figures, key=Figure.get_figheight)
+    if lowest.get_figheight() <= most or preset.wider is None:
+        return lowest
+    wider = _fitted(spec, find_preset(preset.wider))
+    return wider if wider.get_figheight() <= most else lowest
+
+
+def _denser(spec: FigureSpec, preset: Preset, height_in: float) -> list[tuple[Arrangement, float]]:
+    """Layouts that may bring a figure onto a page that is ``height_in`` as it is, best first."""
+    most = preset.most_height_in
+    if preset.wider is not None and height_in > 2 * most:
+        return []
+    layouts = [(in_grid(spec, preset), _LOWER)] if height_in * _LOWER <= most else []
+    if not one_colour_bar(spec):
+        squeezes = (_LOWER,) if preset.wider else (_LOWER, _LOWEST)
+        layouts += [(packed(spec, preset), squeeze) for squeeze in squeezes]
+    return layouts
 
 
 class _Drawing:
-    """One figure on its way through the passes."""
+    """One figure on its way through the passes; ``squeeze`` makes panels lower than usual."""
 
-    def __init__(self, spec: FigureSpec, preset: Preset) -> None:
-        self.spec, self.preset = spec, preset
-        self.n_cols = min(spec.columns, len(spec.panels), _most_columns(spec, preset))
-        self.n_rows = math.ceil(len(spec.panels) / self.n_cols)
-        self.width = (preset.width_pt - _GAP * (self.n_cols - 1)) / self.n_cols
+    def __init__(
+        self, spec: FigureSpec, preset: Preset, places: Arrangement, squeeze: float = 1.0
+    ) -> None:
+        self.spec, self.preset, self.places, self.squeeze = spec, preset, places, squeeze
+        self.rows, self.widths = places.rows, places.widths()
         self.layouts: dict[int, Layout] = {
-            i: mpl_graph.plan(panel, self.width, preset)
+            i: mpl_graph.plan(panel, self.widths[i], preset)
             for i, panel in enumerate(spec.panels)
             if isinstance(panel, Graph)
         }
-        self.heights = self._row_heights([0.75 * self.width] * len(spec.panels))
+        self.heights = self._row_heights([0.75 * width for width in self.widths])
+        n_rows, n_cols = len(self.rows), max(map(len, self.rows))
+        around = 110 if places.is_grid else 150
         self.figure = Figure(
-            figsize=(preset.width_in, (sum(self.heights) + 110 * self.n_rows) / POINTS_PER_INCH),
+            figsize=(preset.width_in, (sum(self.heights) + around * n_rows) / POINTS_PER_INCH),
             dpi=DPI,
             layout=ConstrainedLayoutEngine(
-                w_pad=(3.5 if self.n_cols > 1 else 2.0) / POINTS_PER_INCH,
-                h_pad=(4.0 if self.n_rows > 1 else 2.0) / POINTS_PER_INCH,
+                w_pad=(3.5 if n_cols > 1 else 2.0) / POINTS_PER_INCH,
+                h_pad=(4.0 if n_rows > 1 else 2.0) / POINTS_PER_INCH,
                 wspace=0.02,
                 hspace=0.02,
             ),
         )
-        self.grid = self.figure.add_gridspec(self.n_rows, self.n_cols, height_ratios=self.heights)
+        n_cols = n_cols if places.is_grid else 1
+        self.grid = self.figure.add_gridspec(n_rows, n_cols, height_ratios=self.heights)
         self.meshes: dict[int, QuadMesh] = {}
         self.bars: list[Colorbar] = []
         self.entries: dict[int, draw.Entries] = {}
@@ -136,24 +169,25 @@ class _Drawing:
     def _row_heights(self, widths: list[float]) -> list[float]:
         """The height in points of each row of panels whose axes have these ``widths``."""
         panel_heights = [
-            mpl_graph.height(self.layouts[i]) if i in self.layouts else _height(panel, widths[i])
+            mpl_graph.height(self.layouts[i])
+            if i in self.layouts
+            else panel_height(panel, widths[i], self.squeeze)
             for i, panel in enumerate(self.spec.panels)
         ]
-        rows = [
-            panel_heights[i : i + self.n_cols] for i in range(0, len(panel_heights), self.n_cols)
-        ]
-        return [max(row) for row in rows]
+        return [max(panel_heights[i] for i in row) for row in self.rows]
 
     def _draw_panels(self) -> None:
         limits = colour_limits(self.spec)
-        for i, panel in enumerate(self.spec.panels):
-            ax = self.figure.add_subplot(self.grid[divmod(i, self.n_cols)])
+        for i, (panel, cell) in enumerate(
+            zip(self.spec.panels, self.places.cells(self.grid), strict=True)
+        ):
+            ax = self.figure.add_subplot(cell)
             self.axes.append(ax)
             ax.tick_params(labelsize=self.preset.tick_pt)
             if isinstance(panel, Heatmap):
                 self.meshes[i] = draw.draw_heatmap(ax, panel, limits[i])
             elif isinstance(panel, Table):
-                draw.draw_table(ax, panel, self.width, self.preset)
+                draw.draw_table(ax, panel, self.widths[i], self.preset)
             elif isinstance(panel, Graph):
                 entries = mpl_graph.draw_graph(ax, panel, self.layouts[i])
                 self.entries[i] = [(a, t) for a, t in entries if t]
@@ -167,7 +201,7 @@ class _Drawing:
         for members in groups:
             panel = self.spec.panels[members[0]]
             assert isinstance(panel, Heatmap)
-            rows = {i // self.n_cols for i in members}
+            rows = {self.places.row_of(i) for i in members}
             height = sum(self.heights[r] for r in rows)
             shrink = min(1.0, 190.0 / height)
             bar = self.figure.colorbar(
@@ -195,7 +229,7 @@ class _Drawing:
             width, height = box.width * scale, box.height * scale
             left = 0.0
             if first:
-                width, height = 0.7 * self.width, self.heights[i // self.n_cols]
+                width, height = 0.7 * self.widths[i], self.heights[self.places.row_of(i)]
             elif not isinstance(panel, Table):
                 labels = ax.yaxis.get_tightbbox()
                 left = max(box.x0 - labels.x0, 0.0) * scale if labels else 0.0
@@ -207,14 +241,14 @@ class _Drawing:
             if isinstance(panel, Table):
                 continue
             if isinstance(panel, Graph):
-                mpl_graph.label_rows(ax, self.layouts[i], self.width, self.preset)
+                mpl_graph.label_rows(ax, self.layouts[i], self.widths[i], self.preset)
                 continue
             label_pt = self.preset.label_pt
             ax.set_xlabel(wrapped(panel.x_title, width, label_pt), fontsize=label_pt)
             ax.set_ylabel(wrapped(panel.y_title, height, label_pt), fontsize=label_pt)
             if isinstance(panel, Heatmap):
                 self._label_columns(ax, list(range(len(panel.cols))), panel.cols, width)
-                self._label_rows(ax, panel.rows, height)
+                self._label_rows(ax, panel.rows, height, 0.3 * self.widths[i])
             elif isinstance(panel, Bars | Boxes):
                 self._label_columns(ax, list(range(len(panel.groups))), panel.groups, width)
             elif isinstance(panel, Lines) and panel.x_labels is not None:
@@ -233,9 +267,9 @@ class _Drawing:
         ax.set_xticks([at[k] for k in shown], [texts[k] for k in shown])
         ax.tick_params(axis="x", labelsize=size, labelrotation=0 if level else 90, length=2.0)
 
-    def _label_rows(self, ax: Axes, labels: tuple[str, ...], height: float) -> None:
+    def _label_rows(self, ax: Axes, labels: tuple[str, ...], height: float, widest: float) -> None:
         size = self.preset.tick_pt if is_numeric(labels) else self.preset.token_pt
-        texts = [shortened(label, 0.3 * self.width, size) for label in labels]
+        texts = [shortened(label, widest, size) for label in labels]
         shown = thinned(len(labels), height / max(len(labels), 1), size * 1.1)
         ax.set_yticks(shown, [texts[k] for k in shown])
         ax.tick_params(axis="y", labelsize=size, length=2.0)
@@ -278,14 +312,26 @@ class _Drawing:
         """Changes the figure's height so that rows of axes get the heights they should have."""
         scale = POINTS_PER_INCH / DPI
         wanted = self._row_heights([ax.get_window_extent().width * scale for ax in self.axes])
-        now = [
-            self.axes[r * self.n_cols].get_window_extent().height * scale
-            for r in range(self.n_rows)
-        ]
+        now = [self.axes[row[0]].get_window_extent().height * scale for row in self.rows]
         self.heights = wanted
-        self.grid.set_height_ratios(wanted)
+        around = [0.0] * len(wanted) if self.places.is_grid else self._heights_around(now)
+        self.grid.set_height_ratios([h + a for h, a in zip(wanted, around, strict=True)])
         height = self.figure.get_figheight() * POINTS_PER_INCH + sum(wanted) - sum(now)
         self.figure.set_figheight(max(height, 40.0) / POINTS_PER_INCH)
+
+    def _heights_around(self, axes_heights: list[float]) -> list[float]:
+        """In points, what titles, legends and labels of each row need beside its axes' height.
+
+        The layout counts them as part of a row that has columns of its own.
+        """
+        scale = POINTS_PER_INCH / DPI
+        boxes = [ax.get_tightbbox() or ax.get_window_extent() for ax in self.axes]
+        around = []
+        for row, height in zip(self.rows, axes_heights, strict=True):
+            top = max(boxes[i].y1 for i in row)
+            bottom = min(boxes[i].y0 for i in row)
+            around.append((top - bottom) * scale - height + _ROW_PADS)
+        return around
 
     def _write_inside(self) -> None:
         """Text inside the axes, which needs their final size."""
@@ -303,14 +349,6 @@ class _Drawing:
                 mpl_graph.label_nodes(ax, panel, self.layouts[i], width, self.preset)
 
 
-def _most_columns(spec: FigureSpec, preset: Preset) -> int:
-    """How many columns of panels stay legible at this width; a wider grid is folded."""
-    own_bars = not one_colour_bar(spec) and any(isinstance(p, Heatmap) for p in spec.panels)
-    others = any(not isinstance(p, Heatmap) for p in spec.panels)
-    least = 150.0 if own_bars else 110.0 if others else 72.0
-    return max(1, int(preset.width_pt // least))
-
-
 def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram) -> draw.Entries:
     if isinstance(panel, Lines):
         return draw.draw_lines(ax, panel)
@@ -321,20 +359,6 @@ def _draw_axes_panel(ax: Axes, panel: Lines | Bars | Boxes | Points | Histogram)
     if isinstance(panel, Points):
         return draw.draw_points(ax, panel)
     return draw.draw_histogram(ax, panel)
-
-
-def _height(panel: Panel, width: float) -> float:
-    """The height in points that suits ``panel`` when its axes are ``width`` points wide."""
-    if isinstance(panel, Heatmap):
-        n_rows, n_cols = panel.values.shape
-        least = 9.5 if panel.cell_text is not None else 7.5
-        cell = min(max(width / max(n_cols, 1), least), 14.0)
-        return min(max(cell * n_rows, 36.0), 380.0)
-    if isinstance(panel, Table):
-        return _TABLE_LINE * (len(panel.rows) + 1)
-    if isinstance(panel, Points):
-        return min(max(0.85 * width, 90.0), 220.0)
-    return min(max(0.6 * width, 85.0), 170.0)
 
 
 def _legend_columns(widths: list[float], room: float) -> int:

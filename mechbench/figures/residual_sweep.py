@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from mechbench.figures.evidence import evidence, mean_of, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, mean_of, provenance_of
 from mechbench.figures.spec import FigureSpec, Heatmap
 from mechbench.results.residual_sweep import ResidualSweep
 from mechbench.shapes import ANSWER, LAYER, POSITION
@@ -29,7 +29,7 @@ def residual_sweep_figure(result: ResidualSweep, *, control: bool = False) -> Fi
             f"Noising: resid_pre of the corrupted run ({result.method}) is written into the clean "
             "run at one layer and position; colour is LD patched minus LD clean, the mean over "
             f"prompts, negative is damage.{about} "
-            + evidence(result, interval="intervals are in the result")
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=tuple(_panel(v.sel({ANSWER: a}), a + name) for v, name in shown for a in letters),
         columns=len(letters),

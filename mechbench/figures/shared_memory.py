@@ -72,15 +72,15 @@ def _caption(result: SharedMemory, control: bool) -> str:
     }[result.source]
     shown = "a random direction of the same length" if control else replaced
     loss = mean_of(result.loss)
-    at = {split: f"{float(loss.sel({SPLIT: split})):.2f}" for split in (FIRST, REPEATED)}
     n = {split: int(result.count.sel({SPLIT: split})) for split in (FIRST, REPEATED)}
+    intact = {split: f"intact {float(loss.sel({SPLIT: split})):.2f} nats, " for split in n}
+    about = {split: f"{intact[split] if n[split] else ''}{n[split]} tokens" for split in n}
     return (
         f"Maps: shared keys, values or both of one position replaced by {shown}, for all layers "
         f"that read them or for one; {result.metric_name} with minus without, negative is damage. "
         "A random direction of the same length changes it by at most "
         f"{float(abs(mean_of(result.control)).max()):.2f}. Bars: rise of the next-token loss where "
         "the memory is its mean over prompts at all positions, for tokens that complete an n-gram "
-        f"of {result.order} tokens seen before in the prompt (intact {at[REPEATED]} nats, "
-        f"{n[REPEATED]} tokens) and for the others ({at[FIRST]} nats, {n[FIRST]} tokens). "
-        + evidence(result)
+        f"of {result.order} tokens seen before in the prompt ({about[REPEATED]}) and for "
+        f"the others ({about[FIRST]}). " + evidence(result)
     )

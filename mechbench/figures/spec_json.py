@@ -1,7 +1,7 @@
 """Figure specs as JSON text: dataclasses by class name, arrays with their dtype."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from mechbench.errors import StoreError
 from mechbench.figures import graph
@@ -10,6 +10,14 @@ from mechbench.results.codec import dumps, loads
 
 _SCHEMA = 1
 _KIND = "kind"
+_TYPES = {
+    "name": str,
+    "title": str,
+    "caption": str,
+    "columns": int,
+    "shared_colour": bool,
+    "provenance": dict,
+}
 _KINDS = {
     cls.__name__: cls
     for cls in (
@@ -55,11 +63,22 @@ def spec_from_json(text: str) -> parts.FigureSpec:
                 "mechbench reads: update mechbench."
             )
         content["panels"] = tuple(_rebuilt(panel) for panel in content["panels"])
+        _check_types(content)
         return parts.FigureSpec(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"The stored figure cannot be read ({type(error).__name__}: {error}): export it again."
         ) from error
+
+
+def _check_types(content: dict[str, Any]) -> None:
+    """Raises TypeError where a part of a figure is of another kind than it should be."""
+    for key, kind in _TYPES.items():
+        if key in content and type(content[key]) is not kind:
+            raise TypeError(f"{key!r} should be {kind.__name__}, not {content[key]!r}")
+    for panel in content["panels"]:
+        if not isinstance(panel, get_args(parts.Panel)):
+            raise TypeError(f"a panel should not be {type(panel).__name__}")
 
 
 def _plain(value: Any) -> Any:

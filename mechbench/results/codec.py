@@ -13,6 +13,7 @@ import numpy as np
 
 _TUPLE, _FLOAT, _DICT, _ARRAY = "$tuple", "$float", "$dict", "$array"
 _TEXT_KIND, _NUMBER_KINDS = "U", "biuf"
+_SPARE = 4096  # characters: more room than this for shorter texts is a damaged file
 
 
 def encode(value: Any) -> Any:
@@ -67,7 +68,11 @@ def decode(data: Any) -> Any:
         return data
     if _ARRAY in data:
         flat = [decode(v) for v in data[_ARRAY]]
-        return np.array(flat, dtype=np.dtype(data["dtype"])).reshape(data["shape"])
+        dtype = np.dtype(data["dtype"])
+        longest = max((len(v) for v in flat if isinstance(v, str)), default=1)
+        if dtype.kind == _TEXT_KIND and dtype.itemsize > 4 * max(longest, _SPARE):
+            raise ValueError(f"texts of at most {longest} characters in an array of {dtype}")
+        return np.array(flat, dtype=dtype).reshape(data["shape"])
     if _TUPLE in data:
         return tuple(decode(v) for v in data[_TUPLE])
     if _FLOAT in data:

@@ -4,15 +4,17 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mechbench.errors import MechbenchError, StoreError
-from mechbench.figures.export import FORMATS, export_figure
-from mechbench.figures.spec import FigureSpec
+from mechbench.figures.export import FORMATS, export_figure, paper_bytes
+from mechbench.figures.spec import FigureSpec, Heatmap
 from mechbench.figures.tidy import COLUMNS, to_csv
 from tests.figures.gallery import PROVENANCE, SPECS, heads, lens, mixed
+from tests.figures.style import check_caption, check_pdf, check_stored
 
 
 @pytest.mark.parametrize("name", ["lens", "lines"])
@@ -96,6 +98,27 @@ def test_a_damaged_stored_spec_is_a_store_error(text):
         FigureSpec.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"title": "Effect of each head on the third letter"',
+            '"title": 5',
+            "'title' should be str",
+        ),
+        ('"columns": 1', '"columns": true', "'columns' should be int"),
+        ('"kind": "Heatmap"', '"kind": "Lattice"', "Lattice"),
+        ('"dtype": "<f8"', '"dtype": "<U100000000"', "texts of at most 1 characters"),
+        ('"panels": [{', '"panels": [{"kind": "Sequential"}, {', "not be Sequential"),
+    ],
+)
+def test_a_stored_spec_with_a_part_of_another_kind_is_a_store_error(old, new, message):
+    text = heads().to_json()
+    assert old in text
+    with pytest.raises(StoreError, match=message):
+        FigureSpec.from_json(text.replace(old, new))
+
+
 def test_a_newer_stored_spec_is_a_store_error():
     text = heads().to_json().replace('"schema": 1', '"schema": 9')
     with pytest.raises(StoreError, match="newer.*update mechbench"):
@@ -120,3 +143,31 @@ def test_an_unwritable_folder_is_a_store_error(tmp_path):
 def test_names_that_break_files_or_latex_are_refused(name):
     with pytest.raises(MechbenchError, match="single hyphens"):
         FigureSpec(name=name, title="", caption="", panels=heads().panels)
+
+
+@pytest.mark.parametrize("name", [n for n in SPECS if n not in ("mixed", "crowd")])
+def test_the_gallery_passes_the_checks_of_every_figure(name):
+    check_stored(SPECS[name]())
+    check_pdf(SPECS[name](), "column")
+
+
+def test_the_checks_can_fail():
+    spec = heads()
+    with pytest.raises(AssertionError, match="no model, n and interval"):
+        check_caption(spec)
+    method = "Each head is patched in turn and the metric read."
+    about = "Model acronyms-gpt2 (ab12), 64 prompts of acronyms (seed 0); "
+    known = replace(spec, provenance={"model": "acronyms-gpt2", "n_prompts": 64})
+    check_caption(replace(known, caption=f"{method} {about}95 % bootstrap intervals over prompts."))
+    for caption, message in (
+        (f"Short. {about}95 % bootstrap intervals over prompts.", "what is 'Short.'"),
+        (f"{method} {about}intervals are somewhere.", "what interval"),
+        (f"{method} About nan. {about}95 % bootstrap intervals over prompts.", "nan"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_caption(replace(known, caption=caption))
+    side = 240
+    labels = tuple(map(str, range(side)))
+    panel = Heatmap(values=np.zeros((side, side)), rows=labels, cols=labels)
+    assert b"/Subtype /Image" in paper_bytes(replace(spec, panels=(panel,)), "pdf")
+    check_pdf(replace(spec, panels=(panel,)), "column")

@@ -237,7 +237,8 @@ def test_zero_is_the_middle_of_a_diverging_map():
 def test_nothing_is_cut_or_overlaps(name, preset):
     spec = SPECS[name]()
     figure = to_mpl(spec, preset)
-    assert figure.get_figwidth() == PRESETS[preset].width_in
+    width = "text" if name == "mixed" else preset  # in a column it would not fit on a page
+    assert figure.get_figwidth() == PRESETS[width].width_in
     with rendering():
         figure.draw_without_rendering()
         page = figure.bbox.padded(1.0)

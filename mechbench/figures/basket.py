@@ -1,0 +1,173 @@
+"""A basket: figures collected for a paper, in order, each with its caption and width.
+
+    basket = Basket().add(head_sweep_figure(result), preset="text").add(other, caption="Ours.")
+    basket.save("paper.basket.json")
+    write_zip(Basket.load("paper.basket.json"), "figures.zip")   # mechbench.figures.basket_zip
+
+A basket does not change: every method that edits gives a new one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mechbench.errors import MechbenchError
+from mechbench.figures.presets import find_preset
+from mechbench.figures.spec import FigureSpec
+from mechbench.results.files import read_text, write_atomically
+
+LONGEST_CAPTION = 4000  # characters
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One figure of a basket.
+
+    ``caption`` stands in place of the figure's own (None, or only spaces: its own). ``source``
+    says where the figure was taken from, in words, such as "run acronyms, step heads".
+
+    Raises
+        MechbenchError for an unknown preset or a caption of more than ``LONGEST_CAPTION``.
+    """
+
+    figure: FigureSpec
+    caption: str | None = None
+    preset: str = "column"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        find_preset(self.preset)
+        caption = " ".join((self.caption or "").split())
+        if len(caption) > LONGEST_CAPTION:
+            raise MechbenchError(
+                f"The caption of {self.figure.name!r} has {len(caption):,} characters; the most is "
+                f"{LONGEST_CAPTION:,}: shorten it."
+            )
+        object.__setattr__(self, "caption", caption or None)
+
+
+@dataclass(frozen=True, eq=False)
+class Basket:
+    """Figures in the order in which they are written."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", tuple(self.entries))
+
+    def add(
+        self,
+        figure: FigureSpec,
+        *,
+        caption: str | None = None,
+        preset: str = "column",
+        source: str = "",
+    ) -> "Basket":
+        """The basket with ``figure`` at its end."""
+        entry = Entry(figure=figure, caption=caption, preset=preset, source=source)
+        return Basket((*self.entries, entry))
+
+    def without(self, index: int) -> "Basket":
+        """The basket less the figure at ``index``."""
+        self._check(index)
+        return Basket(self.entries[:index] + self.entries[index + 1 :])
+
+    def moved(self, index: int, to: int) -> "Basket":
+        """The basket with the figure at ``index`` taken out and put back at place ``to``."""
+        self._check(index)
+        self._check(to)
+        rest = list(self.without(index).entries)
+        rest.insert(to, self.entries[index])
+        return Basket(tuple(rest))
+
+    def with_caption(self, index: int, caption: str | None) -> "Basket":
+        """The basket with another caption at ``index``; None brings back the figure's own."""
+        self._check(index)
+        return self._with(index, replace(self.entries[index], caption=caption))
+
+    def with_preset(self, index: int, preset: str) -> "Basket":
+        """The basket with the figure at ``index`` as wide as ``preset``."""
+        self._check(index)
+        return self._with(index, replace(self.entries[index], preset=preset))
+
+    def captioned(self, captions: Mapping[str, str]) -> "Basket":
+        """The basket with the captions of ``captions``, by the names that the files get.
+
+        Raises
+            MechbenchError for a name that no figure has, listing those there are.
+        """
+        names = [figure.name for figure in self.figures()]
+        basket = self
+        for name, caption in captions.items():
+            if name not in names:
+                raise MechbenchError(
+                    f"There is no figure {name!r} to give a caption. Figures: {', '.join(names)}."
+                )
+            basket = basket.with_caption(names.index(name), caption)
+        return basket
+
+    def figures(self) -> list[FigureSpec]:
+        """The figures as they are written: with their captions, under names of their own.
+
+        A second figure of one name is called ``name-2``, and so on, in the order of the basket.
+        """
+        own = {entry.figure.name for entry in self.entries}
+        taken: set[str] = set()
+        figures = []
+        for entry in self.entries:
+            name, number = entry.figure.name, 1
+            while name in taken or (number > 1 and name in own):
+                number += 1
+                name = f"{entry.figure.name}-{number}"
+            taken.add(name)
+            caption = entry.caption or entry.figure.caption
+            figures.append(replace(entry.figure, name=name, caption=caption))
+        return figures
+
+    def to_json(self) -> str:
+        """The whole basket, figures included, as JSON text."""
+        from mechbench.figures.basket_json import basket_to_json
+
+        return basket_to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, *, folder: Path | str | None = None) -> "Basket":
+        """The basket that was stored as ``text``.
+
+        An entry holds its figure, or names its file below ``folder``; without a ``folder`` no
+        file is opened.
+
+        Raises
+            StoreError where ``text`` is not such a basket, naming the entry and what is wrong.
+        """
+        from mechbench.figures.basket_json import basket_from_json
+
+        return basket_from_json(text, None if folder is None else Path(folder))
+
+    def save(self, path: Path | str) -> Path:
+        """``path`` after it holds the basket.
+
+        Raises
+            StoreError where it cannot be written.
+        """
+        return write_atomically(Path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Basket":
+        """The basket in the file ``path``; files that it names are looked for beside it.
+
+        Raises
+            StoreError where there is none, or it cannot be read.
+        """
+        path = Path(path)
+        return cls.from_json(read_text(path, "basket"), folder=path.parent)
+
+    def _with(self, index: int, entry: Entry) -> "Basket":
+        return Basket((*self.entries[:index], entry, *self.entries[index + 1 :]))
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < len(self.entries):
+            raise MechbenchError(
+                f"The basket has {len(self.entries)} figures and none at place {index}, counted "
+                "from 0."
+            )
