@@ -40,6 +40,11 @@ class JobProgress:
         """True once it neither waits nor runs."""
         return self.state not in ("queued", "running")
 
+    @property
+    def share(self) -> float:
+        """How much of its step is done, from 0 to 1."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
 
 @dataclass(kw_only=True, eq=False)
 class Job(Observer):
