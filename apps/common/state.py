@@ -88,17 +88,18 @@ def select(label: str, param: Choice, *, help: str) -> str:
     """The option that a select box, which follows the address, shows."""
     index = list(param.options).index(read(param))
     key = f"url-{param.name}"
-    given = {"index": index} if key not in st.session_state else {}
-    return st.selectbox(
+    given: dict[str, Any] = {"index": index} if key not in st.session_state else {}
+    chosen = st.selectbox(
         label, param.options, key=key, help=help, on_change=_keep, args=(param.name,), **given
     )
+    return chosen or param.default
 
 
 def number(label: str, param: Whole, *, help: str) -> int:
     """The whole number in a field that follows the address."""
     value = read(param)
     key = f"url-{param.name}"
-    given = {"value": value} if key not in st.session_state else {}
+    given: dict[str, Any] = {"value": value} if key not in st.session_state else {}
     entered = st.number_input(
         label,
         min_value=param.low,
@@ -117,7 +118,7 @@ def field(label: str, param: Text, *, help: str) -> str:
     """The text in a field that follows the address."""
     value = read(param)
     key = f"url-{param.name}"
-    given = {"value": value} if key not in st.session_state else {}
+    given: dict[str, Any] = {"value": value} if key not in st.session_state else {}
     return st.text_input(
         label,
         key=key,

@@ -1,5 +1,7 @@
 """Runs: find a run, see what it found, compare it with another, copy it, delete it."""
 
+from typing import Any
+
 import streamlit as st
 
 from apps.common import state
@@ -86,13 +88,15 @@ def _chosen(lines: list[RunLine]) -> Run | None:
         return None
     default = ids[0] if named not in ids else named
     _forget_gone("url-run", ids)
+    fresh = "url-run" not in st.session_state
+    given: dict[str, Any] = {"index": ids.index(default)} if fresh else {}
     chosen = st.selectbox(
         "Run",
         ids,
         key="url-run",
         help="A run is a folder with a spec, its results and its figures.",
         on_change=_keep_run,
-        **({"index": ids.index(default)} if "url-run" not in st.session_state else {}),
+        **given,
     )
     return store().open(chosen)
 
