@@ -51,7 +51,7 @@ def patch_sweep(
         TaskError: fewer than two prompts, or an unknown corruption.
         UnsupportedHookError: a model without the site, a span that the task does not have.
 
-    Source: Meng et al. 2022 (denoising, as causal tracing), Wang et al. 2022 (noising); ``share`` is
+    Source: Meng et al. 2022 (denoising), Wang et al. 2022 (noising); ``share`` is
         the normalisation of Zhang and Nanda 2024; the control is our choice.
     """
     clock = Clock()
