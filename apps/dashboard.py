@@ -18,7 +18,10 @@ def main() -> None:
     page = st.navigation(
         {
             "": [st.Page("pages/start.py", title="Start", url_path="start", default=True)],
-            "Explore": [st.Page("pages/patching.py", title="Patching", url_path="patching")],
+            "Explore": [
+                st.Page("pages/prompts.py", title="Prompts", url_path="prompts"),
+                st.Page("pages/patching.py", title="Patching", url_path="patching"),
+            ],
             "Stored": [st.Page("pages/runs.py", title="Runs", url_path="runs")],
         }
     )

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from apps.common.settings import settings
+from apps.common.state import Hex
 from mechbench.experiments.spec import ExperimentSpec
 
 OWN = "pairs"  # the task on prompts that a user typed
 SWEEP = "patch-sweep"
+PAIRS = Hex("pairs", 16)  # the id of prompts that a user typed
 
 
 def prompts_file(pairs_id: str) -> Path:

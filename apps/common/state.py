@@ -56,7 +56,22 @@ class Text:
         return text
 
 
-Param = Choice | Whole | Text
+@dataclass(frozen=True)
+class Hex:
+    """``length`` hexadecimal digits, as ids have; so it is safe as part of a file's name."""
+
+    name: str
+    length: int
+    default: str = ""
+
+    def parse(self, text: str) -> str:
+        """The id; ValueError says what is expected."""
+        if len(text) != self.length or not set(text) <= set("0123456789abcdef"):
+            raise ValueError(f"{self.length} hexadecimal digits")
+        return text
+
+
+Param = Choice | Whole | Text | Hex
 
 
 def read(param: Param) -> Any:

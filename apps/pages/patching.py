@@ -1,5 +1,7 @@
 """Patching: a sweep in the background, and what the patch of one cell does."""
 
+from typing import Any
+
 import streamlit as st
 
 from apps.common import state
@@ -11,9 +13,9 @@ from apps.common.heatmap import chosen, clickable, collected
 from apps.common.jobs import follow, outcome, start, under_way
 from apps.common.patching import cell_figure, cell_spec, sweep_so_far
 from apps.common.session import store
-from apps.common.specs import OWN, SWEEP, one_step, task_part
+from apps.common.specs import OWN, PAIRS, SWEEP, one_step, task_part
 from apps.common.text import plain
-from mechbench.errors import StoreError
+from mechbench.errors import StoreError, TaskError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.patch_sweep import patch_sweep_figure
@@ -22,15 +24,15 @@ from mechbench.results.patch_sweep import PatchSweep
 from mechbench.results.run import Run
 
 _MAP = "sweep-map"
+_DIRECTIONS = ("noise", "denoise")
 _SITES = ("z", "q", "k", "v", "resid_pre", "resid_mid", "attn_out", "mlp_out")
-_PAIRS = state.Text("pairs", longest=16)
 
 
 def draw() -> None:
     """The page."""
     st.title("Patching")
-    spec = _form()
     run = _named_run()
+    spec = _form(run)
     if st.button("Run the sweep", type="primary", help="It works in the background."):
         run = start(spec)
         state.write(run=run.run_id, layer=None, place=None)
@@ -53,32 +55,32 @@ def draw() -> None:
     show_copies(stored)
 
 
-def _form() -> ExperimentSpec:
-    """The sweep that the controls describe."""
-    offered = list(models())
-    tasks = [*GENERATED, OWN]
+def _form(run: Run | None) -> ExperimentSpec:
+    """The sweep that the controls describe; at first that of the run, where one is named."""
+    offered, tasks = list(models()), [*GENERATED, OWN]
+    usual = _defaults(run, offered)
     left, middle, right = st.columns(3)
     with left:
         model = state.select(
             "Model",
-            state.Choice("model", offered, "acronyms-gpt2"),
+            state.Choice("model", offered, usual["model"]),
             help="Loaded when it is first used; weights are folded so that heads can be compared.",
         )
         site = state.select(
             "Site",
-            state.Choice("site", _SITES, "z"),
+            state.Choice("site", _SITES, usual["site"]),
             help="What is overwritten. z: a head's output before W_O, as in Wang et al. 2022; "
             "resid_pre: the stream before a block, as in causal tracing, Meng et al. 2022.",
         )
     with middle:
         task = state.select(
             "Task",
-            state.Choice("task", tasks, "acronyms"),
+            state.Choice("task", tasks, usual["task"]),
             help="Where prompts come from. pairs: those that you typed on the page Prompts.",
         )
         direction = state.select(
             "Direction",
-            state.Choice("direction", ("noise", "denoise"), "noise"),
+            state.Choice("direction", _DIRECTIONS, usual["direction"]),
             help="noise breaks the clean run with corrupted activations, and finds what is needed; "
             "denoise repairs the corrupted run, and finds what suffices (Heimersheim and Nanda "
             "2024).",
@@ -86,16 +88,33 @@ def _form() -> ExperimentSpec:
     with right:
         n = state.number(
             "Prompts",
-            state.Whole("n", 2, 512, 32),
+            state.Whole("n", 2, 512, usual["n"]),
             help="More prompts give narrower intervals and take longer.",
         )
         seed = state.number(
-            "Seed of the prompts", state.Whole("seed", 0, 99999, 0), help="Which prompts are drawn."
+            "Seed of the prompts",
+            state.Whole("seed", 0, 99999, usual["seed"]),
+            help="Which prompts are drawn.",
         )
-    pairs_id = state.read(_PAIRS)
-    part = task_part(task, n, seed, pairs_id if pairs_id.isalnum() else "none")
+    if task == OWN and not state.read(PAIRS):
+        raise TaskError("Write your pairs on the page Prompts first, and follow its link here.")
+    part = task_part(task, n, seed, state.read(PAIRS) if task == OWN else "")
     title = f"Patching {site}, {direction}"
     return one_step("patching", title, model, part, "patch_sweep", site=site, direction=direction)
+
+
+def _defaults(run: Run | None, offered: list[str]) -> dict[str, Any]:
+    """What the controls show where the address says nothing."""
+    usual = {"model": "acronyms-gpt2", "task": "acronyms", "site": "z", "direction": "noise"}
+    numbers = {"n": 32, "seed": 0}
+    if run is None:
+        return usual | numbers
+    spec = ExperimentSpec.model_validate(run.spec)
+    found = {"model": spec.model.name, "task": spec.task.name, **spec.steps[0].params}
+    known = {"model": offered, "task": GENERATED, "site": _SITES, "direction": _DIRECTIONS}
+    usual |= {name: found[name] for name in usual if found.get(name) in known[name]}
+    drawn = {"n": spec.task.n, "seed": spec.task.seed}
+    return usual | numbers | {name: value for name, value in drawn.items() if value is not None}
 
 
 def _named_run() -> Run | None:
@@ -135,6 +154,7 @@ def _map(run: Run, result: PatchSweep) -> None:
     )
     panel, limits = _panel(result, share)
     clickable(panel, limits, key=_MAP, selected=_selected(panel), on_choice=_keep_cell)
+    st.caption(plain(f"Colours from {limits[0]:.3g} to {limits[1]:.3g}: {panel.value_title}."))
     heads = collected(_MAP)
     if heads:
         names = ", ".join(f"{panel.rows[row]}.{panel.cols[col]}" for row, col in heads)
