@@ -7,6 +7,7 @@ asks the server. All text is set as text, never as markup.
 from collections.abc import Callable
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from mechbench.figures.cell_colours import cell_colours
 from mechbench.figures.limits import Range
@@ -23,7 +24,7 @@ _HTML = """<div class="box"><canvas tabindex="0" role="application"></canvas>
 
 Cell = tuple[int, int]
 
-_mount = st.components.v2.component(
+_mount = component(
     "mechbench_heatmap",
     html=_HTML,
     css=_CSS,

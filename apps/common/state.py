@@ -134,7 +134,7 @@ def field(label: str, param: Text, *, help: str) -> str:
     value = read(param)
     key = f"url-{param.name}"
     given: dict[str, Any] = {"value": value} if key not in st.session_state else {}
-    return st.text_input(
+    entered = st.text_input(
         label,
         key=key,
         help=help,
@@ -143,6 +143,7 @@ def field(label: str, param: Text, *, help: str) -> str:
         args=(param.name,),
         **given,
     )
+    return entered or ""
 
 
 def _keep(name: str) -> None:

@@ -15,7 +15,7 @@ def cell_colours(panel: Heatmap, limits: Range) -> list[list[str]]:
     span = high - low or 1.0
     places = np.clip((np.where(finite, panel.values, low) - low) / span, 0.0, 1.0)
     sampled = sample_colorscale(palette.colour_map(panel.colour), places.ravel().tolist())
-    colours = [_hex(text) for text in sampled]
+    colours = [_hex(str(text)) for text in sampled]
     return [
         [
             colours[row * finite.shape[1] + col] if finite[row, col] else palette.MISSING_FACE

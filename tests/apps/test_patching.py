@@ -1,9 +1,12 @@
 """A sweep from the button to the close look at a cell."""
 
 import time
+from threading import Event
 
 import pytest
 
+from apps.common.text import plain
+from mechbench.figures.patched_cell import patched_cell_figure
 from mechbench.results.patch_sweep import PatchSweep
 from mechbench.results.store import RunStore
 
@@ -73,3 +76,51 @@ def test_bad_parameters_are_told_and_replaced(page, swept, bad):
 def test_a_run_of_something_else_is_not_a_sweep(page, stored):
     shown = page(stored[0].path.parent, "patching", run=stored[0].run_id)
     assert not shown.exception and "no patch sweep" in shown.warning[0].value.replace("\\", "")
+
+
+def test_a_running_job_is_followed_and_cancelled(page, tiny, tmp_path, monkeypatch):
+    """With work that waits between its two batches."""
+    go = Event()
+
+    def work(spec, run, observer):
+        try:
+            observer.step_started("patch-sweep", 1, 1)
+            observer.step_advanced("patch-sweep", 0, 2)
+            observer.step_advanced("patch-sweep", 1, 2)
+            go.wait(20)
+            observer.step_advanced("patch-sweep", 2, 2)
+        except KeyboardInterrupt:
+            run.set_status("interrupted")
+            raise
+
+    monkeypatch.setattr("apps.common.session._carry_out", work)
+    shown = page(tmp_path, "patching", model=tiny, n=2)
+    shown.button[0].click().run()
+    run_id = shown.query_params["run"]
+    assert not shown.exception and not shown.error
+    time.sleep(0.2)
+    shown.run()
+    cancel = shown.button(key=f"cancel-{run_id}")
+    assert not cancel.disabled
+    cancel.click().run()
+    go.set()
+    store = RunStore(tmp_path)
+    for _ in range(50):
+        if store.open(run_id).status().state == "interrupted":
+            break
+        time.sleep(0.1)
+    shown.run()
+    assert not shown.exception and not shown.error
+    assert "can go on" in shown.info[0].value
+    assert shown.button(key=f"resume-{run_id}").label == "Go on"
+
+
+def test_the_copied_script_of_a_cell_gives_what_the_page_shows(page, swept):
+    root, run_id = swept
+    shown = page(root, "patching", run=run_id, layer=1, place=1)
+    (script,) = [c.value for c in shown.code if "patched_cell(" in c.value and "import" in c.value]
+    names: dict = {}
+    exec(script, names)
+    figure = patched_cell_figure(names["patched_cell_result"])
+    assert figure.title in [s.value for s in shown.subheader]
+    assert any(plain(figure.caption) == c.value for c in shown.caption)
