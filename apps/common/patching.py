@@ -1,5 +1,7 @@
 """What the page Patching loads: a sweep as far as it is done, and the close look at a cell."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from apps.common.session import pool
@@ -8,14 +10,21 @@ from mechbench.experiments.saved import partial_result
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.patched_cell import patched_cell_figure
 from mechbench.figures.spec import FigureSpec
+from mechbench.results.base import Result
 from mechbench.results.patch_sweep import PatchSweep
-from mechbench.results.run import Run
+from mechbench.results.run import Run, open_run
 
 
 def sweep_so_far(run: Run) -> PatchSweep | None:
     """The sweep, or its finished rows; None where there are none."""
-    found = run.load_result(SWEEP) if run.has(SWEEP) else partial_result(run, SWEEP)
+    found = _finished(str(run.path)) if run.has(SWEEP) else partial_result(run, SWEEP)
     return found if isinstance(found, PatchSweep) else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _finished(path: str) -> Result:
+    """A result that will not change; shared, so nobody writes into it."""
+    return open_run(Path(path)).load_result(SWEEP)
 
 
 def cell_spec(

@@ -48,10 +48,7 @@ def draw() -> None:
         _filling(run.run_id)
     else:
         outcome(run.run_id)
-        result = sweep_so_far(run)
-        if result is not None:
-            _map(run, result)
-            _cell(stored, result)
+        _answer(run.run_id)
     show_copies(stored)
 
 
@@ -142,6 +139,16 @@ def _filling(run_id: str) -> None:
         clickable(panel, limits, key="filling", selected=None, on_choice=lambda: None)
 
 
+@st.fragment
+def _answer(run_id: str) -> None:
+    """The map and the chosen cell; a click draws these again and not the whole page."""
+    run = store().open(run_id)
+    result = sweep_so_far(run)
+    if result is not None:
+        framed(lambda: _map(run, result))
+        framed(lambda: _cell(ExperimentSpec.model_validate(run.spec), result))
+
+
 def _map(run: Run, result: PatchSweep) -> None:
     share = (
         state.select(
@@ -159,7 +166,7 @@ def _map(run: Run, result: PatchSweep) -> None:
     if heads:
         names = ", ".join(f"{panel.rows[row]}.{panel.cols[col]}" for row, col in heads)
         st.write(plain(f"Collected: {names}"))
-    with st.expander("The sweep as a figure"):
+    if st.toggle("Show the sweep as a figure", help="With its caption and downloads."):
         show_figure(patch_sweep_figure(result, share=share), f"{run.run_id}-sweep")
 
 
