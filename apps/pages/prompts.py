@@ -7,7 +7,7 @@ from apps.common.catalogue import GENERATED, models
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.prompts import pairs_figure, pairs_spec
+from apps.common.prompts import pairs_figure, pairs_spec, show_chips
 from apps.common.specs import OWN, PAIRS, prompts_file
 from apps.common.text import plain
 from mechbench.errors import TaskError
@@ -62,7 +62,9 @@ def draw() -> None:
             "Seed of the prompts", state.Whole("seed", 0, 99999, 0), help="Which are drawn."
         )
         spec = pairs_spec(model, task, n, seed, "")
-    show_figure(pairs_figure(spec.model_dump_json()), "pairs")
+    figure = pairs_figure(spec.model_dump_json())
+    show_chips(figure)
+    show_figure(figure, "pairs")
     st.page_link(
         "pages/patching.py",
         label="Patch between these prompts",

@@ -8,6 +8,8 @@ from mechbench.figures.tokens import shown_token
 from mechbench.results.pair_logits import RUN, RUNS, PairLogits
 from mechbench.shapes import ANSWER, POSITION, PROMPT
 
+_WIDEST = 7
+
 
 def pair_logits_figure(result: PairLogits, *, n_shown: int = 6) -> FigureSpec:
     """The tokens of the first pairs, those that differ coloured, above a table of answers."""
@@ -37,14 +39,19 @@ def _tokens(result: PairLogits, shown: int) -> Heatmap:
     rows = tokens.reshape(-1, tokens.shape[-1])
     return Heatmap(
         values=differs.reshape(rows.shape).astype(float),
-        rows=tuple(f"{prompt} {run}" for prompt in range(shown) for run in RUNS),
+        rows=tuple(f"{prompt} {run}" for prompt in range(shown) for run in ("clean", "corr.")),
         cols=tuple(str(p) for p in result.tokens[POSITION].values),
         x_title="position",
         y_title="prompt",
         value_title="differs",
         colour=Sequential(low=0.0, high=3.0),  # light enough for the text in it
-        cell_text=tuple(tuple(shown_token(t) for t in row) for row in rows),
+        cell_text=tuple(tuple(_short(shown_token(t)) for t in row) for row in rows),
     )
+
+
+def _short(token: str) -> str:
+    """Few enough characters for a cell; the widest one sets the size of all."""
+    return token if len(token) <= _WIDEST else token[: _WIDEST - 1] + "…"
 
 
 def _answers(result: PairLogits, shown: int) -> Table:

@@ -40,7 +40,7 @@ def test_the_figure_marks_what_differs(model, task):
     pairs = task.pairs()
     differs = (pairs.clean != pairs.corrupt)[:2].float().repeat_interleave(2, 0)
     np.testing.assert_array_equal(tokens.values, differs)
-    assert tokens.rows == ("0 clean", "0 corrupted", "1 clean", "1 corrupted")
+    assert tokens.rows == ("0 clean", "0 corr.", "1 clean", "1 corr.")
     assert tokens.cell_text[3][2] == str(int(pairs.corrupt[1, 2])) and len(answers.rows) == 2
 
 

@@ -8,7 +8,8 @@ from mechbench.tasks.typed_pairs import keep_pairs, typed_pairs
 def test_generated_prompts_with_answers(page, tmp_path):
     shown = page(tmp_path, "prompts", n=4)
     assert not shown.exception and not shown.error and not shown.warning
-    assert "clean minus corrupted" in shown.caption[0].value.replace("\\", "")
+    assert len(shown.dataframe[0].value) == 8  # two rows for each of the four pairs
+    assert "clean minus corrupted" in shown.caption[1].value.replace("\\", "")
     assert "pair_logits(" in shown.code[0].value
 
 
