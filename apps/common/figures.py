@@ -5,6 +5,7 @@ Figures are drawn on white in the light and the dark theme, as they are in a pap
 
 from functools import partial
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from apps.common.text import plain
@@ -14,10 +15,16 @@ from mechbench.figures.render_plotly import to_plotly
 from mechbench.figures.spec import FigureSpec
 
 
+@st.cache_resource(show_spinner=False, max_entries=128)
+def _drawn(figure: str) -> go.Figure:
+    """The figure that the text describes; drawn once, for drawing takes longer than reading."""
+    return to_plotly(FigureSpec.from_json(figure))
+
+
 def show_figure(figure: FigureSpec, key: str) -> None:
     """One figure; ``key`` tells it from others on the page."""
     st.subheader(plain(figure.title), anchor=False)
-    st.plotly_chart(to_plotly(figure), theme=None, key=f"{key}-figure")
+    st.plotly_chart(_drawn(figure.to_json()), theme=None, key=f"{key}-figure")
     st.caption(plain(figure.caption))
     with st.popover("Download"):
         preset = st.radio(
