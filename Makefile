@@ -2,7 +2,7 @@
 # make test       all tests
 # make lint       format, lint, types, import layers
 # make dashboard  browse the runs in a web page on this machine
-# make figures    the figures of the README, from runs of the demo, of discovery and of mcq_anchored
+# make figures    the figures of the README, from runs of the demo, discovery, mcq_anchored and backpatch
 # make wheel      build the wheel into dist/
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -23,8 +23,9 @@ demo: $(READY)
 dashboard: $(READY)
 	$(BIN)/mechbench dashboard $(ARGS)
 
+# Names of tests must be the same in every process, so sets have one order.
 test: $(DEV_READY)
-	$(BIN)/python -m pytest $(ARGS)
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff format --check .
@@ -47,6 +48,10 @@ figures: demo
 	$(BIN)/mechbench export mcq-anchored --store mechbench-demo --format png --preset text --out build/choices
 	mkdir -p circuits/mcq_anchored/figures
 	cp $(CHOICE_FIGURES:%=build/choices/%.png) circuits/mcq_anchored/figures/
+	$(BIN)/mechbench run backpatch --out mechbench-demo
+	$(BIN)/mechbench export backpatch --store mechbench-demo --format png --preset text --out build/backpatch
+	mkdir -p circuits/backpatch/figures
+	cp build/backpatch/back-patching.png circuits/backpatch/figures/
 
 wheel: $(DEV_READY)
 	rm -rf dist

@@ -30,7 +30,7 @@ from mechbench.models.generation import generate
 from mechbench.models.loading import load_model
 
 TARGET = 8.0
-_SIZES: dict[str, int] = {}  # of GPT-2 small: the library's defaults
+_SIZES: dict[str, Any] = {}  # of GPT-2 small: the library's defaults
 _STD = 0.08  # four times the usual one
 _LOOPS = ("plain loop", "Hugging Face")
 

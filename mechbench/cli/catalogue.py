@@ -9,6 +9,7 @@ import torch
 from mechbench.models.bundled import bundled_models, models_folder, read_model_folder
 from mechbench.models.registry import VARIANTS
 from mechbench.models.spec import VariantSpec
+from mechbench.training.kinds import kind_called
 
 
 def architectures() -> list[dict[str, Any]]:
@@ -68,13 +69,15 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _tasks(metrics: dict[str, Any], control: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Accuracy by task, beside the control's; of a model of one corpus, the mean over answers."""
+    """Accuracy by task, beside the control's; of a model of one task, the mean over answers."""
     shipped = metrics["seeds"][0]
-    if "task" not in shipped:
+    kind = kind_called(metrics["recipe"]["corpus"]["kind"])
+    if not kind.compared:
         mean = sum(shipped["accuracy"]) / len(shipped["accuracy"])
-        return {metrics["recipe"]["corpus"]["kind"]: {"accuracy": mean, "control": None}}
-    beside = dict(zip(control["task"], control["accuracy"], strict=True)) if control else {}
+        return {kind.name: {"accuracy": mean, "control": None}}
+    names = kind.compared[0]
+    beside = dict(zip(control[names], control["accuracy"], strict=True)) if control else {}
     return {
-        task: {"accuracy": accuracy, "control": beside.get(task)}
-        for task, accuracy in zip(shipped["task"], shipped["accuracy"], strict=True)
+        name: {"accuracy": accuracy, "control": beside.get(name)}
+        for name, accuracy in zip(shipped[names], shipped["accuracy"], strict=True)
     }

@@ -46,21 +46,34 @@ def model_table(entries: Sequence[dict[str, Any]]) -> TextTable:
     )
 
 
-def accuracy_table(entries: Sequence[dict[str, Any]]) -> TextTable:
-    """A row for each bundled model, a column for each task that any of them was scored on."""
-    tasks = list(dict.fromkeys(task for entry in entries for task in entry["tasks"]))
-    rows = (
-        (entry["name"], *(_score(entry["tasks"].get(task)) for task in tasks)) for entry in entries
-    )
-    return TextTable(
-        ("name", *tasks),
-        tuple(rows),
-        title="Accuracy on held-out prompts, in %",
-        note=(
-            "Behind it, where there is a control: the difference from the control, in points. "
-            "Measured when the model was made; the card has prompts, losses and baselines."
-        ),
-    )
+def accuracy_tables(entries: Sequence[dict[str, Any]]) -> list[TextTable]:
+    """A table for each set of tasks, with a row for each bundled model that was scored on some.
+
+    Where a model's tasks are among another's, it stands in the larger table.
+    """
+    sets: list[list[str]] = []
+    for tasks in sorted((list(entry["tasks"]) for entry in entries), key=len, reverse=True):
+        if tasks and not any(set(tasks) <= set(larger) for larger in sets):
+            sets.append(tasks)
+    return [
+        TextTable(
+            ("name", *tasks),
+            tuple(
+                (entry["name"], *(_score(entry["tasks"].get(task)) for task in tasks))
+                for entry in entries
+                if entry["tasks"] and set(entry["tasks"]) <= set(tasks)
+            ),
+            title="Accuracy on held-out prompts, in %",
+            note=_NOTE if tasks is sets[-1] else "",
+        )
+        for tasks in sets
+    ]
+
+
+_NOTE = (
+    "Behind it, where there is a control: the difference from the control, in points. "
+    "Measured when the model was made; the card has prompts, losses and baselines."
+)
 
 
 def _score(score: dict[str, Any] | None) -> str:

@@ -33,12 +33,13 @@ def models(
     if as_json:
         stdout.print(json.dumps(found, indent=1), markup=False, soft_wrap=True)
         return
-    from mechbench.cli.catalogue_tables import accuracy_table, architecture_table, model_table
+    from mechbench.cli.catalogue_tables import accuracy_tables, architecture_table, model_table
     from mechbench.cli.summary import print_table
 
     print_table(architecture_table(found["architectures"]))
     print_table(model_table(found["bundled"]))
-    print_table(accuracy_table(found["bundled"]))
+    for table in accuracy_tables(found["bundled"]):
+        print_table(table)
     for line in (
         f"Cards: {models_folder()}/NAME/card.md",
         f"Constructed, with a known true circuit and a task of the same name: {', '.join(PLANTED)}",

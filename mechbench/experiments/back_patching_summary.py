@@ -53,7 +53,7 @@ def _line(result: BackPatching, place: str) -> str:
     return (
         f"Back-patching at {place}, share of the incorrect set answered right by its {rule}: "
         f"{'; '.join(parts)}. Any cell is inflated by the number of tries; n = "
-        f"{result.counts[INCORRECT]}, fixed cell n = {result.n_scored}."
+        f"{result.n_run(INCORRECT)}, fixed cell n = {result.n_scored}."
     )
 
 
@@ -101,7 +101,7 @@ def _table(result: BackPatching, rows: list[dict[str, str]]) -> TextTable:
 
 
 def _here(result: BackPatching, rule: str, name: str) -> str:
-    if not result.counts[name]:
+    if not result.n_run(name):
         return "no such query"
     at = result.rates.sel({RULE: rule, SET: name, RATE: ANY_CELL, MEASURE: BACK})
     return "; ".join(

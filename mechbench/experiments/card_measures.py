@@ -121,7 +121,7 @@ def _back_patching(result: BackPatching) -> list[CardMeasure]:
         names = {pairs.ANY_CELL: "any cell", pairs.FIXED_CELL: f"fixed cell {cell[0]} to {cell[1]}"}
         for name, rate, measures in _PAIR_ROWS:
             halved = name == pairs.INCORRECT and rate == pairs.FIXED_CELL
-            n = result.n_scored if halved else int((result.sets == name).sum())
+            n = result.n_scored if halved else result.n_run(name)
             for measure in measures:
                 where = {**at, pairs.SET: name, pairs.RATE: rate, pairs.MEASURE: measure}
                 what = f"back-patching at {place}, {name} set, {names[rate]}: {measure}"
@@ -142,10 +142,11 @@ def _update(result: ValueVectorUpdate) -> list[CardMeasure]:
     rates = result.rates.sel({ARGMAX: ANY_TOKEN, EDITED: TOGETHER})
     failing, first = (int(result.n.sel({ITEMS: items})) for items in (FAILING, GOLD_FIRST))
     accuracy = rates.sel({MEASURE: ACCURACY})
+    edited = f"edit of {len(result.neurons)} value vectors"
     fixed = [str(e) for e in rates[EDIT].values if str(e).startswith("always")]
     rows = [
         measured(
-            f"accuracy on failing prompts, edit of {len(result.neurons)} value vectors: {edit}",
+            f"accuracy on failing prompts, {edited}: {edit}",
             accuracy.sel({EDIT: edit, ITEMS: FAILING}),
             failing,
         )
@@ -153,11 +154,15 @@ def _update(result: ValueVectorUpdate) -> list[CardMeasure]:
     ]
     anchored = rates.sel({MEASURE: ANSWERED_FIRST, EDIT: NOTHING_ADDED, ITEMS: FAILING})
     rows.append(
-        measured("failing prompts that still answer the first label, λ2 = 0", anchored, failing)
+        measured(
+            f"failing prompts that still answer the first label, {edited}: λ2 = 0",
+            anchored,
+            failing,
+        )
     )
     rows += [
         measured(
-            f"accuracy where the first option is right, {edit}",
+            f"accuracy where the first option is right, {edited}: {edit}",
             accuracy.sel({EDIT: edit, ITEMS: GOLD_FIRST}),
             first,
         )

@@ -79,15 +79,20 @@ def update_lines(result: ValueVectorUpdate) -> list[str]:
     first = rates.sel({MEASURE: ACCURACY, ITEMS: GOLD_FIRST})
     still = rates.sel({MEASURE: ANSWERED_FIRST, ITEMS: FAILING, EDIT: NOTHING_ADDED})
     restored = "were restored bit for bit" if result.restored else "WERE NOT RESTORED"
-    return [
+    lines = [
         f"Value vectors {', '.join(result.neurons)} edited together, accuracy of "
         f"{int(result.n.sel({ITEMS: FAILING}))} failing prompts: {parts}; {always}. "
         f"{result.statement}",
         f"With the first label taken out and nothing added {with_interval(still)} of them still "
-        f"answer it; prompts whose right option is the first: "
-        f"{with_interval(first.sel({EDIT: NO_EDIT}))} before, "
-        f"{with_interval(first.sel({EDIT: NOTHING_ADDED}))} after. Weights {restored}.",
+        f"answer it. Weights {restored}.",
     ]
+    if n_first := int(result.n.sel({ITEMS: GOLD_FIRST})):
+        before, after = (first.sel({EDIT: edit}) for edit in (NO_EDIT, NOTHING_ADDED))
+        lines.append(
+            f"Accuracy where the first option is right ({n_first} prompts): "
+            f"{with_interval(before)} before, {with_interval(after)} with nothing added."
+        )
+    return lines
 
 
 def attention_lines(result: AttentionRecalibration) -> list[str]:

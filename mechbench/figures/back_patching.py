@@ -1,7 +1,5 @@
 """Success by pair of layers, and its rates beside their controls."""
 
-import numpy as np
-
 from mechbench.errors import MechbenchError
 from mechbench.figures.evidence import evidence, mean_of, provenance_of, series, shares
 from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Panel, Sequential
@@ -50,7 +48,7 @@ def back_patching_figure(
             f"states {', '.join(STATES)}."
         )
     places = [str(p) for p in result.rates[POSITION].values]
-    sets = [name for name in (INCORRECT, CORRECT) if result.counts[name]]
+    sets = [name for name in (INCORRECT, CORRECT) if result.n_run(name)]
     grids: list[Panel] = [_grid(result, rule, state, s, p) for s in sets for p in places]
     bars: list[Panel] = [_bars(result, rule, s, p) for s in sets for p in places]
     return FigureSpec(
@@ -118,8 +116,7 @@ def _caption(result: BackPatching, rule: str, places: list[str]) -> str:
         if rule == "text"
         else "the likeliest first token begins a name of the answer"
     )
-    run = dict(zip(*np.unique(result.sets.values, return_counts=True), strict=True))
-    counted = ", ".join(f"{n} {name}" for name, n in run.items())
+    counted = ", ".join(f"{result.n_run(name)} {name}" for name in (INCORRECT, CORRECT))
     return (
         "The output of the target layer is overwritten with that of the source layer at the same "
         f"position; right: {about}. Above the diagonal of the grid states go back, below it "

@@ -35,8 +35,8 @@ class BackPatching(Result):
     The axis ``rule`` says what a right answer is: its "first token" begins a name of the answer, or
     the "text" of ``n_new`` greedy tokens holds one. ``prompt`` counts queries of the task, of which
     those of the incorrect set (both hops right, composition and shortcuts wrong) and of the correct
-    set (composition right as well) were run; ``sets`` (prompt) says which, ``counts`` how many
-    queries the task has in each and in neither.
+    set (composition right as well) were run, as far as the caps allow; ``sets`` (prompt) says which
+    is in which, ``counts`` how many queries the task has in each and in neither.
 
     ``success`` (rule state prompt position source_layer target_layer) is 1 or 0, NaN where nothing
     was run; ``other_answer`` (rule prompt position source_layer target_layer) the same of own
@@ -75,3 +75,7 @@ class BackPatching(Result):
     grid: xr.DataArray
     rates: xr.DataArray
     fixed_cells: xr.DataArray
+
+    def n_run(self, name: str) -> int:
+        """How many queries of a set were run."""
+        return int((self.sets == name).sum())

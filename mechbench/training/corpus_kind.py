@@ -100,7 +100,8 @@ class CorpusKind:
         baselines: what is reached without reading the prompt, a mapping for each task, from the
             corpus, number of prompts, seed and size of the vocabulary; None where the card has
             none.
-        compared: the scores of a control model that the card shows; none where it shows no control.
+        compared: the scores of a control model that the card shows, first the names of what each
+            accuracy is of; none where it shows no control.
     """
 
     name: str

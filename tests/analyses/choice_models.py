@@ -32,9 +32,12 @@ def words() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>")
 
 
-def choices(n: int = 12, **options) -> ChoiceTask:
+FOUR = ("ioi", "deduction", "greater_than", "attribute")
+
+
+def choices(n: int = 12, families=FOUR, **options) -> ChoiceTask:
     """Questions of two to four options; ``options`` as of ``multiple_choice``."""
-    return multiple_choice(words(), n, **options)
+    return multiple_choice(words(), n, families=families, **options)
 
 
 def choice_model(seed: int = 1, n_layers: int = 3) -> GPT2:

@@ -11,9 +11,11 @@ from mechbench.figures.spec import Bars, FigureSpec, Heatmap, Lines, Table
 from mechbench.models.registry import VARIANTS
 from mechbench.results.io import load_result
 from tests.analyses.choice_models import choices, planted_model
+from tests.analyses.two_hop_models import answerable, tiny_gpt2
 from tests.conformance.conftest import loud
 
 _HEADS = ["1.1", "2.0"]
+_BY_TOKEN = {"method": "argmax"}
 _PARAMS = {
     "attention_histogram": {"heads": _HEADS},
     "circuit_evaluation": {"heads": _HEADS, "n_random": 2},
@@ -38,6 +40,17 @@ _PARAMS = {
     "attention_recalibration": {"counts": [2], "n_random": 1},
     "label_free_debiasing": {"lambdas": [1.0], "n_neurons": [1, 2], "n_random": 1},
     "edit_side_effects": {"others": {"induction": {"n": 4}}},
+    "entity_description": _BY_TOKEN | {"prompt": "lens"},
+    "attention_knockout": _BY_TOKEN | {"window": 1},
+    "two_hop_stages": {
+        "labels": "argmax",
+        "method": "argmax",
+        "prompt": "lens",
+        "decoding": "argmax",
+        "window": 1,
+    },
+    "hop_labels": {"method": "argmax"},
+    "back_patching": {"method": "argmax"},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
 }
@@ -54,6 +67,16 @@ _CHOICES = (
     "label_free_debiasing",
     "edit_side_effects",
     "compare_choices",
+)
+
+# Analyses of two-hop queries, likewise; patchscope takes any task.
+_HOPS = (
+    "hop_labels",
+    "entity_description",
+    "attention_knockout",
+    "sublayer_projection",
+    "two_hop_stages",
+    "back_patching",
 )
 
 # Analyses of what only some architectures have, and one that has it.
@@ -76,6 +99,9 @@ def run(planted, make_task):
         if name in _CHOICES:
             task = choices(n=6, families=["attribute"], gold="not_first")
             return function(planted_model(), task, **params)
+        if name in _HOPS:
+            model = tiny_gpt2()
+            return function(model, answerable(model, 6), **params)
         model = tiny(_INSPECTED[name]) if name in _INSPECTED else planted
         return function(model, make_task(n=6), **params)
 
@@ -90,9 +116,11 @@ def test_result_and_figure(name, run, tmp_path):
     assert loaded.identical(result)
     spec = getattr(import_module(f"mechbench.figures.{name}"), f"{name}_figure")(loaded)
     assert isinstance(spec, FigureSpec) and spec.name == name.replace("_", "-")
-    for words in ("Model gpt2", "6 prompts", "interval"):
+    n = result.provenance.n_prompts
+    assert n == (2 if name == "two_hop_stages" else 6)  # of the six, those in its sets
+    for words in (f"Model {result.provenance.model}", f"{n} prompts", "interval"):
         assert words in spec.caption
-    assert spec.provenance["n_prompts"] == 6
+    assert spec.provenance["n_prompts"] == n
     again = FigureSpec.from_json(spec.to_json())
     assert again.caption == spec.caption and len(again.panels) == len(spec.panels)
     to_mpl(spec, "text")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mechbench.cli.catalogue import architectures, bundled_entries
-from mechbench.cli.catalogue_tables import accuracy_table, architecture_table, model_table
+from mechbench.cli.catalogue_tables import accuracy_tables, architecture_table, model_table
+from mechbench.cli.console import stdout
 from mechbench.cli.summary import print_table
 from mechbench.models.bundled import bundled_models, models_folder
 from mechbench.models.hub import GPT2_FAMILY
@@ -16,7 +17,7 @@ from mechbench.resources import PLANTED
 
 @pytest.fixture
 def wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(stdout, "width", 100)  # fixed when the module was imported
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,9 @@ def test_every_bundled_model_is_listed_with_its_cards_numbers(listed):
         assert entry["bytes"] == (folder / "model.safetensors").stat().st_size
         assert entry["card"] == str(folder / "card.md")
         shipped = metrics["seeds"][0]
-        for i, task in enumerate(shipped.get("task", ())):
+        names = next((shipped[key] for key in ("task", "set", "family") if key in shipped), ())
+        assert list(entry["tasks"]) == list(names or ["acronyms"])
+        for i, task in enumerate(names):
             score = entry["tasks"][task]
             assert score["accuracy"] == shipped["accuracy"][i]
             assert score["control"] == (
@@ -95,12 +98,23 @@ LONG = {
 
 
 def test_long_names_and_scores_stay_on_one_line(capsys, wide):
-    print_table(accuracy_table([LONG]))
+    (scored,) = accuracy_tables([LONG])
+    print_table(scored)
     print_table(model_table([LONG]))
     lines = capsys.readouterr().out.splitlines()
     scores, about = (line for line in lines if line.startswith("mixed-deepseek-v2"))
     assert scores.split() == ["mixed-deepseek-v2", *(["0.0", "-99.9"] * 6)]
     assert about.split()[1:] == ["deepseek_v2", "1,000,000", "2.00", "mixed-llama", "none"]
+
+
+def test_models_of_other_tasks_have_a_table_of_their_own():
+    few = LONG | {"name": "few", "tasks": {"names": LONG["tasks"]["names"]}}
+    other = LONG | {"name": "other", "tasks": {"two_hop": LONG["tasks"]["names"]}}
+    unscored = LONG | {"name": "unscored", "tasks": {}}
+    common, own = accuracy_tables([few, unscored, LONG, other])
+    assert common.columns == ("name", *TASKS) and own.columns == ("name", "two_hop")
+    assert [row[0] for row in common.rows] == ["few", "mixed-deepseek-v2"]
+    assert [row[0] for row in own.rows] == ["other"]
 
 
 def test_many_inspections_wrap_within_their_column(capsys, wide):

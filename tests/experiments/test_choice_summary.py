@@ -58,9 +58,9 @@ def test_cards_get_a_row_of_each_control(results):
         "direct gap (logits) of neuron 2.7",
         "accuracy on failing prompts, edit of 1 value vectors: right label",
         "accuracy on failing prompts, edit of 1 value vectors: random neurons",
-        "failing prompts that still answer the first label, λ2 = 0",
-        "accuracy where the first option is right, λ2 = 0",
+        "failing prompts that still answer the first label, edit of 1 value vectors: λ2 = 0",
+        "accuracy where the first option is right, edit of 1 value vectors: λ2 = 0",
         "accuracy where a later option is right: chosen edit",
     ):
         assert what in names
-    assert "| accuracy where the first option is right, λ2 = 0 |" in measured_section(rows)
+    assert f"| {names[0]} |" in measured_section(rows)

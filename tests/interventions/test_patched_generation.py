@@ -209,7 +209,7 @@ def test_memory_that_runs_out_halves_the_chunks(monkeypatch):
         (StatePatch(0, 0, 5, 0), 1, 2, TaskError, "has 5 tokens"),
         (StatePatch(0, 0, 0, 1), 1, 2, TaskError, "1 prompts and 1 states"),
         (StatePatch(0, 0, 0, 0), 1, 0, TaskError, "must be 1 or more"),
-        (StatePatch(0, 0, 0, 0), 1, 28, TaskError, "context is 32"),
+        (StatePatch(0, 0, 0, 0), 1, 29, TaskError, "context is 32"),
     ],
 )
 def test_what_cannot_be_patched_is_refused(patch, states, n_new, error, match):

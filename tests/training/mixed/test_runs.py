@@ -88,7 +88,7 @@ def test_a_control_that_was_scored_on_other_prompts_is_refused(run, tmp_path):
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        ({"kind": "mixd"}, "corpus.kind: none is called 'mixd'. Use one of ['acronyms', 'mixed']"),
+        ({"kind": "mixd"}, "corpus.kind: none is called 'mixd'. Use one of ['acronyms', 'mixed', "),
         ({"kind": "mixed", "share": {}}, "corpus.share is not a key. Did you mean 'shares'"),
         ({"kind": "mixed", "shares": {"recal": 1}}, "shares.recal is not a task. Did you mean 're"),
         ({"kind": "mixed", "shares": {"recall": 0.5}}, "the shares sum to 0.5, and must sum to 1"),
