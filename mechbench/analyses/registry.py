@@ -13,6 +13,9 @@ type is in ``mechbench.results.<name>`` and the figure in ``mechbench.figures.<n
 """
 
 ANALYSES = {
+    "pair_logits": "mechbench.analyses.pair_logits",
+    "patch_sweep": "mechbench.analyses.patch_sweep",
+    "patched_cell": "mechbench.analyses.patched_cell",
     "residual_sweep": "mechbench.analyses.residual_sweep",
     "head_sweep": "mechbench.analyses.head_sweep",
     "attention_histogram": "mechbench.analyses.attention_histogram",

@@ -1,7 +1,6 @@
 """Run an experiment: each step's result and figure are saved as soon as they exist."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -9,16 +8,15 @@ from shutil import rmtree
 from time import perf_counter
 from typing import Any
 
-from psutil import pid_exists
-
-from mechbench.errors import StoreError
+from mechbench.experiments.claims import FINISHED, claim_run
 from mechbench.experiments.observer import Observer
 from mechbench.experiments.saved import figure_file
-from mechbench.experiments.spec import ExperimentSpec
+from mechbench.experiments.spec import ExperimentSpec, ModelPart
 from mechbench.experiments.speed import load_speed, save_speed
 from mechbench.experiments.speed_measurement import measure_speed
 from mechbench.experiments.steps import Reference, Step, checked_steps
 from mechbench.figures.export import export_figure
+from mechbench.models.base import HookedModel
 from mechbench.models.bundled import bundled_models
 from mechbench.models.loading import load_model
 from mechbench.results.base import Result
@@ -26,8 +24,6 @@ from mechbench.results.codec import content_hash
 from mechbench.results.run import Run
 from mechbench.results.store import RunStore
 from mechbench.tasks.registry import build_task, check_params
-
-FINISHED = "finished"
 
 
 def run_experiment(
@@ -52,14 +48,49 @@ def run_experiment(
             with the status "failed" and the message.
         KeyboardInterrupt: the run is kept with the status "interrupted".
     """
-    steps = checked_steps(spec)
+    check_spec(spec)
+    run = claim_run(spec, store, resume=resume, force=force)
+    if run.status().state != FINISHED:
+        carry_out(spec, run, observer or Observer())
+    return run
+
+
+def check_spec(spec: ExperimentSpec) -> None:
+    """Raises MechbenchError for names that do not exist: analyses, tasks, parameters."""
+    checked_steps(spec)
     for part in spec.steps:
         check_params(spec.task.name, list(part.task_options(spec.task)))
-    run = _claim(spec, store, resume=resume, force=force)
-    if run.status().state == FINISHED:
-        return run
+
+
+def load_part(part: ModelPart, device: str | None) -> HookedModel:
+    """The model that a spec asks for."""
+    return load_model(
+        part.name,
+        snapshot=part.snapshot,
+        fold_ln=part.fold_ln,
+        center_writing_weights=part.center_writing_weights,
+        center_unembed=part.center_unembed,
+        dtype=part.dtype,
+        device=device,
+    )
+
+
+def carry_out(
+    spec: ExperimentSpec,
+    run: Run,
+    observer: Observer,
+    *,
+    load: Callable[[ModelPart, str | None], HookedModel] = load_part,
+) -> None:
+    """Do what ``run``, which ``claim_run`` gave for this spec, still lacks.
+
+    ``load`` gives the model, for callers that keep models loaded.
+
+    Raises:
+        As ``run_experiment``.
+    """
     try:
-        _work(spec, steps, run, observer or Observer())
+        _work(spec, checked_steps(spec), run, observer, load)
         run.set_status(FINISHED)
     except KeyboardInterrupt:
         run.set_status("interrupted")
@@ -67,39 +98,9 @@ def run_experiment(
     except Exception as error:
         run.set_status("failed", error=f"{type(error).__name__}: {error}")
         raise
-    return run
 
 
-def _claim(spec: ExperimentSpec, store: RunStore, *, resume: bool, force: bool) -> Run:
-    """The run to work in, new or unfinished; or the finished one."""
-    digest = spec.digest()
-    if (store.root / "spec.json").is_file():
-        if not resume:
-            raise StoreError(
-                f"{str(store.root)!r} is the folder of one run: give the folder that holds the "
-                "runs, or add --resume to go on with that run."
-            )
-        return RunStore(store.root.parent).resume(store.root, spec.canonical(), spec_hash=digest)
-    found = None if force else store.find(digest)
-    if found is None:
-        return store.create(spec.canonical(), spec_hash=digest, slug=spec.name)
-    status = found.status()
-    if status.state == FINISHED:
-        return found
-    if status.state == "running" and status.pid != os.getpid() and pid_exists(status.pid):
-        raise StoreError(
-            f"{str(found.path)!r} is being run by process {status.pid}: wait for it, or add "
-            "--force to start another run of the same spec."
-        )
-    if not resume:
-        raise StoreError(
-            f"{str(found.path)!r} holds an unfinished run of this spec ({status.state}): add "
-            "--resume to go on with it, or --force to start a new one."
-        )
-    return store.resume(found.path, spec.canonical(), spec_hash=digest)
-
-
-def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer) -> None:
+def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer, load) -> None:
     """Do what is not done yet: steps, their figures, the speed measurement."""
     fitting = [step for step in steps if _fits(step, spec.model.name, observer)]
     missing = [step for step in fitting if not (run.has(step.id) and figure_file(run, step.id))]
@@ -107,7 +108,7 @@ def _work(spec: ExperimentSpec, steps: list[Step], run: Run, observer: Observer)
     if not missing and not time_it:
         return
     observer.loading(spec.model.name)
-    context = _Context(spec)
+    context = _Context(spec, load(spec.model, spec.device))
     for number, step in enumerate(fitting, 1):
         if step not in missing:
             observer.step_kept(step.id)
@@ -157,20 +158,10 @@ def _looked_up(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 
 class _Context:
-    """The model and the tasks of an experiment, each made once."""
+    """The model and the tasks of an experiment; each task is made once."""
 
-    def __init__(self, spec: ExperimentSpec):
-        self.spec = spec
-        part = spec.model
-        self.model = load_model(
-            part.name,
-            snapshot=part.snapshot,
-            fold_ln=part.fold_ln,
-            center_writing_weights=part.center_writing_weights,
-            center_unembed=part.center_unembed,
-            dtype=part.dtype,
-            device=spec.device,
-        )
+    def __init__(self, spec: ExperimentSpec, model: HookedModel):
+        self.spec, self.model = spec, model
         self._tasks: dict[str, Any] = {}
 
     def task(self, options: Mapping[str, Any]) -> Any:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from mechbench.errors import StoreError
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.base import Result
 from mechbench.results.files import read_text
+from mechbench.results.io import PARTIAL_FOLDER, RESULT_FILE, load_result
 from mechbench.results.run import Run, open_run
 from mechbench.results.store import RunStore
 
@@ -39,6 +41,15 @@ def saved_figures(run: Run) -> dict[str, FigureSpec]:
         for step, path in files.items()
         if path is not None
     }
+
+
+def partial_result(run: Run, step: str) -> Result | None:
+    """What a step that is under way has found so far; None where it keeps nothing to look at."""
+    folder = run.path / "partial" / step / PARTIAL_FOLDER
+    try:
+        return load_result(folder) if (folder / RESULT_FILE).is_file() else None
+    except StoreError:  # replaced, or finished and removed, between the look and the reading
+        return None
 
 
 def figure_file(run: Run, step: str) -> Path | None:

@@ -21,14 +21,16 @@ def reference_values(model, runs: Runs, cells: Sequence[Cell], metric: Metric) -
         hooks = []
         for patch in cell:
             selection = select(patch.site, len(pairs), pairs.n_positions, pairs.spans)
-            hooks.append((selection.hook_name, _writer(selection, patch.source, runs)))
+            hooks.append((selection.hook_name, patch_hook(selection, patch.source, runs)))
         logits = model.run_with_hooks(runs.base_tokens, fwd_hooks=hooks)
         logits = torch.take_along_dim(logits, metric.positions[..., None], dim=1)
         out.append(metric(logits if metric.vocab is None else logits[..., metric.vocab]))
     return torch.stack(out)
 
 
-def _writer(selection: Selection, source: Source, runs: Runs):
+def patch_hook(selection: Selection, source: Source, runs: Runs):
+    """A hook that writes ``source`` at the selection, prompt by prompt, into all prompts."""
+
     def write(activation: Tensor, hook) -> Tensor:
         run = runs[source.run] if source.run else {}
         value = source.value(selection.hook_name, activation, run)

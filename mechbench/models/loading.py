@@ -26,7 +26,7 @@ from mechbench.models.source import ModelSource, SourceKind
 from mechbench.models.tokenizer import read_tokenizer
 from mechbench.resources import PLANTED, planted
 
-__all__ = ["bundled_models", "load_model"]
+__all__ = ["bundled_models", "find_device", "load_model"]
 
 _DTYPES = {
     "float64": torch.float64,
@@ -77,7 +77,7 @@ def load_model(
         center_writing_weights=center_writing_weights,
         center_unembed=center_unembed,
     )
-    to_dtype, to_device = _dtype(dtype), _device(device)
+    to_dtype, to_device = _dtype(dtype), find_device(device)
     found = _locate(name, revision)
     return _read(found, snapshot, to_dtype, to_device, processing).to(to_device)
 
@@ -204,7 +204,12 @@ def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     return known[str(dtype)]
 
 
-def _device(device: torch.device | str | None) -> torch.device:
+def find_device(device: torch.device | str | None) -> torch.device:
+    """The device of that name; of None, ``cuda`` when there is one, else ``cpu``.
+
+    Raises:
+        SpecError: no such device here.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

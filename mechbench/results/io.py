@@ -24,6 +24,7 @@ from mechbench.results.files import read_text, store_error, write_atomically
 
 SCHEMA = 1
 RESULT_FILE = "result.json"
+PARTIAL_FOLDER = "so-far"  # in a step's checkpoint: the result as far as it is known
 _VALUES = "values"
 
 

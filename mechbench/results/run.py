@@ -17,8 +17,8 @@ from mechbench.results.files import make_folder, read_text, store_error, write_a
 from mechbench.results.io import RESULT_FILE, load_result, save_result
 
 T = TypeVar("T")
-State = Literal["running", "finished", "failed", "interrupted"]
-STATES: tuple[State, ...] = ("running", "finished", "failed", "interrupted")
+State = Literal["queued", "running", "finished", "failed", "interrupted"]
+STATES: tuple[State, ...] = ("queued", "running", "finished", "failed", "interrupted")
 _SCHEMA = 1
 _STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SPEC, _STATUS, _LOG = "spec.json", "status.json", "log.txt"

@@ -125,7 +125,7 @@ class RunStore:
         """
         run = open_run(Path(path))
         if run.spec_hash != spec_hash:
-            different = ", ".join(_differences(run.spec, dict(spec))[:8]) or "the hash alone"
+            different = ", ".join(differences(run.spec, dict(spec))[:8]) or "the hash alone"
             raise StoreError(
                 f"The run folder {str(path)!r} was written by another spec; different: "
                 f"{different}. Choose another folder, or run the spec that is stored there."
@@ -150,7 +150,7 @@ def _hash_part(run_id: str, start: str) -> bool:
     return len(start) >= 4 and run_id.rpartition("-")[2].startswith(start)
 
 
-def _differences(stored: Any, given: Any, at: str = "") -> list[str]:
+def differences(stored: Any, given: Any, at: str = "") -> list[str]:
     """Dotted keys at which two specs differ, with both values where they are short."""
     if isinstance(stored, dict) and isinstance(given, dict):
         found = []
@@ -161,7 +161,7 @@ def _differences(stored: Any, given: Any, at: str = "") -> list[str]:
             elif key not in stored:
                 found.append(f"{where} (only in the given spec)")
             else:
-                found += _differences(stored[key], given[key], where)
+                found += differences(stored[key], given[key], where)
         return found
     if encode(stored) == encode(given):
         return []

@@ -11,7 +11,8 @@ import yaml
 
 from mechbench.bench import sweep as bench_sweep
 from mechbench.cli import main
-from mechbench.cli.dashboard import streamlit_command
+from mechbench.cli.dashboard import check_login, is_loopback, streamlit_command
+from mechbench.errors import SpecError
 from tests.small_experiment import small_spec, write_tiny_model
 
 
@@ -149,6 +150,32 @@ def test_the_dashboard_is_for_this_machine_alone():
     ):
         assert flag in command
     assert command[4].endswith("dashboard.py")
+
+
+def test_a_public_dashboard_needs_a_login(tmp_path, monkeypatch):
+    secrets = tmp_path / "secrets.toml"
+    with pytest.raises(SpecError, match="no .*secrets.toml.*redirect_uri"):
+        check_login(secrets, "0.0.0.0")
+    secrets.write_text("[auth]\nredirect_uri = 'x'\n")
+    with pytest.raises(SpecError, match="lacks cookie_secret"):
+        check_login(secrets, "0.0.0.0")
+    secrets.write_text("[auth\n")
+    with pytest.raises(SpecError, match="cannot be read"):
+        check_login(secrets, "0.0.0.0")
+    assert [is_loopback(a) for a in ("127.0.0.1", "::1", "localhost", "0.0.0.0")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    with pytest.raises(SpecError, match="no IP address"):
+        is_loopback("example.org")
+
+
+def test_the_dashboard_refuses_a_public_address(mechbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, output = mechbench("dashboard", "--address", "0.0.0.0")
+    assert code == 2 and "must log in" in " ".join(output.split())
 
 
 def test_discover_goes_on_where_it_was_interrupted(mechbench, tmp_path, monkeypatch):
