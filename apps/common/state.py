@@ -1,4 +1,8 @@
-"""The state of a page, which is its address: typed parameters, read, checked and written."""
+"""The state of a page, which is its address: typed parameters, read, checked and written.
+
+A control writes what it shows into the address, also where nobody changed it, so that a link shows
+the same after a default was changed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +75,58 @@ class Hex:
         return text
 
 
-Param = Choice | Whole | Text | Hex
+@dataclass(frozen=True)
+class Real:
+    """A number from ``low`` to ``high``."""
+
+    name: str
+    low: float
+    high: float
+    default: float
+
+    def parse(self, text: str) -> float:
+        """The number; ValueError says what is expected."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"a number from {self.low:g} to {self.high:g}")
+        return value
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Yes (1) or no (0)."""
+
+    name: str
+    default: bool = False
+
+    def parse(self, text: str) -> bool:
+        """True or False; ValueError says what is expected."""
+        if text not in ("0", "1"):
+            raise ValueError("0 or 1")
+        return text == "1"
+
+
+@dataclass(frozen=True)
+class Several:
+    """Some of ``options``, in any order; with commas between them."""
+
+    name: str
+    options: Sequence[str]
+    default: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """The options; ValueError says what is expected."""
+        chosen = tuple(part for part in text.split(",") if part)
+        if not set(chosen) <= set(self.options):
+            few = ", ".join(self.options[:6]) + (", ..." if len(self.options) > 6 else "")
+            raise ValueError(f"some of {few}, with commas between them")
+        return chosen
+
+
+Param = Choice | Whole | Text | Hex | Real | Flag | Several
 
 
 def read(param: Param) -> Any:
@@ -91,60 +146,81 @@ def read(param: Param) -> Any:
 
 
 def write(**values: Any) -> None:
-    """Puts the values into the address; None takes a parameter out."""
+    """Puts the values into the address; None and what is empty take a parameter out."""
     for name, value in values.items():
-        if value is None or value == "":
+        text = _as_text(value)
+        if not text:
             st.query_params.pop(name, None)
-        elif st.query_params.get(name) != str(value):
-            st.query_params[name] = str(value)
+        elif st.query_params.get(name) != text:
+            st.query_params[name] = text
 
 
 def select(label: str, param: Choice, *, help: str) -> str:
     """The option that a select box, which follows the address, shows."""
     index = list(param.options).index(read(param))
-    key = f"url-{param.name}"
-    given: dict[str, Any] = {"index": index} if key not in st.session_state else {}
-    chosen = st.selectbox(
-        label, param.options, key=key, help=help, on_change=_keep, args=(param.name,), **given
-    )
-    return chosen or param.default
+    given = _unless_held(param, index=index)
+    chosen = st.selectbox(label, param.options, **_common(param, help), **given)
+    return _kept(param, chosen or param.default)
 
 
 def number(label: str, param: Whole, *, help: str) -> int:
     """The whole number in a field that follows the address."""
-    value = read(param)
-    key = f"url-{param.name}"
-    given: dict[str, Any] = {"value": value} if key not in st.session_state else {}
-    entered = st.number_input(
-        label,
-        min_value=param.low,
-        max_value=param.high,
-        step=1,
-        key=key,
-        help=help,
-        on_change=_keep,
-        args=(param.name,),
-        **given,
-    )
-    return int(entered)
+    given = _unless_held(param, value=read(param))
+    limits = {"min_value": param.low, "max_value": param.high, "step": 1}
+    return _kept(param, int(st.number_input(label, **limits, **_common(param, help), **given)))
+
+
+def slider(label: str, param: Real, *, help: str, step: float) -> float:
+    """The number on a slider that follows the address."""
+    given = _unless_held(param, value=float(read(param)))
+    limits = {"min_value": float(param.low), "max_value": float(param.high), "step": step}
+    return _kept(param, float(st.slider(label, **limits, **_common(param, help), **given)))
 
 
 def field(label: str, param: Text, *, help: str) -> str:
     """The text in a field that follows the address."""
-    value = read(param)
-    key = f"url-{param.name}"
-    given: dict[str, Any] = {"value": value} if key not in st.session_state else {}
-    entered = st.text_input(
-        label,
-        key=key,
-        help=help,
-        max_chars=param.longest,
-        on_change=_keep,
-        args=(param.name,),
-        **given,
-    )
-    return entered or ""
+    given = _unless_held(param, value=read(param))
+    longest = {"max_chars": param.longest}
+    return _kept(param, st.text_input(label, **longest, **_common(param, help), **given) or "")
 
 
-def _keep(name: str) -> None:
-    write(**{name: st.session_state[f"url-{name}"]})
+def toggle(label: str, param: Flag, *, help: str) -> bool:
+    """Whether a switch that follows the address is on."""
+    given = _unless_held(param, value=read(param))
+    return _kept(param, bool(st.toggle(label, **_common(param, help), **given)))
+
+
+def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
+    """The options that are chosen in a list that follows the address."""
+    given = _unless_held(param, default=list(read(param)))
+    chosen = st.multiselect(label, param.options, **_common(param, help), **given)
+    return _kept(param, tuple(chosen))
+
+
+def _common(param: Param, help: str) -> dict[str, Any]:
+    return {"key": _key(param), "help": help}
+
+
+def _unless_held(param: Param, **shown: Any) -> dict[str, Any]:
+    """What a control shows at first; the session holds it from then on."""
+    return {} if _key(param) in st.session_state else shown
+
+
+def _kept(param: Param, value: Any) -> Any:
+    none_of_several = value == () and param.default
+    write(**{param.name: "," if none_of_several else value})
+    return value
+
+
+def _key(param: Param) -> str:
+    return f"url-{param.name}"
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,21 +1,19 @@
 """Patching: a sweep in the background, and what the patch of one cell does."""
 
-from typing import Any
-
 import streamlit as st
 
 from apps.common import state
-from apps.common.catalogue import GENERATED, models
+from apps.common.answers import answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
 from apps.common.heatmap import chosen, clickable, collected
-from apps.common.jobs import follow, outcome, start, under_way
-from apps.common.patching import cell_figure, cell_spec, sweep_so_far
+from apps.common.patching import cell_spec, sweep_so_far
 from apps.common.session import store
-from apps.common.specs import OWN, PAIRS, SWEEP, one_step, task_part
+from apps.common.specs import SWEEP, one_step
+from apps.common.subject import subject
 from apps.common.text import plain
-from mechbench.errors import StoreError, TaskError
+from apps.common.work import named_run, run_button, show_state
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.patch_sweep import patch_sweep_figure
@@ -31,11 +29,9 @@ _SITES = ("z", "q", "k", "v", "resid_pre", "resid_mid", "attn_out", "mlp_out")
 def draw() -> None:
     """The page."""
     st.title("Patching")
-    run = _named_run()
+    run = named_run([SWEEP])
     spec = _form(run)
-    if st.button("Run the sweep", type="primary", help="It works in the background."):
-        run = start(spec)
-        state.write(run=run.run_id, layer=None, place=None)
+    run = run_button(spec, "Run the sweep", clears=("layer", "place")) or run
     if run is None:
         st.info("Choose a model and a task, and run the sweep; or open one from the page Runs.")
         show_copies(spec)
@@ -43,38 +39,26 @@ def draw() -> None:
     stored = ExperimentSpec.model_validate(run.spec)
     part = stored.task
     st.caption(plain(f"{run.run_id}: {stored.model.name}, {part.name}, n={part.n or 'all'}"))
-    if under_way(run.run_id):
-        follow(run.run_id)
+    if show_state(run):
         _filling(run.run_id)
     else:
-        outcome(run.run_id)
         _answer(run.run_id)
     show_copies(stored)
 
 
 def _form(run: Run | None) -> ExperimentSpec:
     """The sweep that the controls describe; at first that of the run, where one is named."""
-    offered, tasks = list(models()), [*GENERATED, OWN]
-    usual = _defaults(run, offered)
-    left, middle, right = st.columns(3)
+    usual = _usual(run)
+    model, part = subject(run)
+    left, right = st.columns(2)
     with left:
-        model = state.select(
-            "Model",
-            state.Choice("model", offered, usual["model"]),
-            help="Loaded when it is first used; weights are folded so that heads can be compared.",
-        )
         site = state.select(
             "Site",
             state.Choice("site", _SITES, usual["site"]),
             help="What is overwritten. z: a head's output before W_O, as in Wang et al. 2022; "
             "resid_pre: the stream before a block, as in causal tracing, Meng et al. 2022.",
         )
-    with middle:
-        task = state.select(
-            "Task",
-            state.Choice("task", tasks, usual["task"]),
-            help="Where prompts come from. pairs: those that you typed on the page Prompts.",
-        )
+    with right:
         direction = state.select(
             "Direction",
             state.Choice("direction", _DIRECTIONS, usual["direction"]),
@@ -82,52 +66,14 @@ def _form(run: Run | None) -> ExperimentSpec:
             "denoise repairs the corrupted run, and finds what suffices (Heimersheim and Nanda "
             "2024).",
         )
-    with right:
-        n = state.number(
-            "Prompts",
-            state.Whole("n", 2, 512, usual["n"]),
-            help="More prompts give narrower intervals and take longer.",
-        )
-        seed = state.number(
-            "Seed of the prompts",
-            state.Whole("seed", 0, 99999, usual["seed"]),
-            help="Which prompts are drawn.",
-        )
-    if task == OWN and not state.read(PAIRS):
-        raise TaskError("Write your pairs on the page Prompts first, and follow its link here.")
-    part = task_part(task, n, seed, state.read(PAIRS) if task == OWN else "")
     title = f"Patching {site}, {direction}"
     return one_step("patching", title, model, part, "patch_sweep", site=site, direction=direction)
 
 
-def _defaults(run: Run | None, offered: list[str]) -> dict[str, Any]:
-    """What the controls show where the address says nothing."""
-    usual = {"model": "acronyms-gpt2", "task": "acronyms", "site": "z", "direction": "noise"}
-    numbers = {"n": 32, "seed": 0}
-    if run is None:
-        return usual | numbers
-    spec = ExperimentSpec.model_validate(run.spec)
-    found = {"model": spec.model.name, "task": spec.task.name, **spec.steps[0].params}
-    known = {"model": offered, "task": GENERATED, "site": _SITES, "direction": _DIRECTIONS}
-    usual |= {name: found[name] for name in usual if found.get(name) in known[name]}
-    drawn = {"n": spec.task.n, "seed": spec.task.seed}
-    return usual | numbers | {name: value for name, value in drawn.items() if value is not None}
-
-
-def _named_run() -> Run | None:
-    """The run of the address, where it is a sweep."""
-    name = st.query_params.get("run")
-    if not name:
-        return None
-    try:
-        run = store().open(name)
-    except StoreError as error:
-        st.warning(plain(str(error)))
-        return None
-    if SWEEP not in [step["id"] for step in run.spec["steps"]]:
-        st.warning(plain(f"The run {name} has no patch sweep; the page Runs shows what it has."))
-        return None
-    return run
+def _usual(run: Run | None) -> dict[str, str]:
+    """What the sweep's controls show where the address says nothing."""
+    params = {} if run is None else ExperimentSpec.model_validate(run.spec).steps[0].params
+    return {"site": params.get("site", "z"), "direction": params.get("direction", "noise")}
 
 
 @st.fragment(run_every=1.0)
@@ -205,7 +151,7 @@ def _cell(sweep: ExperimentSpec, result: PatchSweep) -> None:
         help="Whose attention and likeliest tokens are shown.",
     )
     spec = cell_spec(sweep, result, at, prompt)
-    show_figure(cell_figure(spec.model_dump_json()), f"cell-{at[0]}-{at[1]}")
+    show_figure(answer_figure(spec), f"cell-{at[0]}-{at[1]}")
     show_copies(spec)
 
 

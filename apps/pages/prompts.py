@@ -1,14 +1,17 @@
 """Prompts: pairs of a task, or your own, aligned by token, with what the model answers to each."""
 
+from typing import Any
+
 import streamlit as st
 
 from apps.common import state
+from apps.common.answers import answer_figure
 from apps.common.catalogue import GENERATED, models
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.prompts import pairs_figure, pairs_spec, show_chips
-from apps.common.specs import OWN, PAIRS, prompts_file
+from apps.common.prompts import pairs_spec, show_chips
+from apps.common.specs import OWN, PAIRS, prompts_file, task_part
 from apps.common.text import plain
 from mechbench.errors import TaskError
 from mechbench.tasks.typed_pairs import TypedPair, keep_pairs, kept_pairs, typed_pairs
@@ -48,21 +51,11 @@ def draw() -> None:
             state.Choice("task", [OWN, *GENERATED], "acronyms"),
             help="pairs: your own. The others generate prompts, for tokenizers that know them.",
         )
-    if task == OWN:
-        pairs_id = _own()
-        if pairs_id is None:
-            return
-        spec = pairs_spec(model, task, 2, 0, pairs_id)
-    else:
-        pairs_id = None
-        n = state.number(
-            "Prompts", state.Whole("n", 2, 512, 32), help="More give narrower intervals."
-        )
-        seed = state.number(
-            "Seed of the prompts", state.Whole("seed", 0, 99999, 0), help="Which are drawn."
-        )
-        spec = pairs_spec(model, task, n, seed, "")
-    figure = pairs_figure(spec.model_dump_json())
+    part = _own() if task == OWN else _generated(task)
+    if part is None:
+        return
+    spec = pairs_spec(model, part)
+    figure = answer_figure(spec)
     show_chips(figure)
     show_figure(figure, "pairs")
     st.page_link(
@@ -73,7 +66,7 @@ def draw() -> None:
             for name, value in {
                 "model": model,
                 "task": task,
-                "pairs": pairs_id,
+                "pairs": state.read(PAIRS) if task == OWN else None,
                 "n": spec.task.n,
                 "seed": spec.task.seed,
             }.items()
@@ -83,8 +76,17 @@ def draw() -> None:
     show_copies(spec)
 
 
-def _own() -> str | None:
-    """The id of the pairs in the editor, once they are kept; None before."""
+def _generated(task: str) -> dict[str, Any]:
+    """The task part of a spec, from the controls."""
+    n = state.number("Prompts", state.Whole("n", 2, 512, 32), help="More give narrower intervals.")
+    seed = state.number(
+        "Seed of the prompts", state.Whole("seed", 0, 99999, 0), help="Which are drawn."
+    )
+    return task_part(task, n, seed, "")
+
+
+def _own() -> dict[str, Any] | None:
+    """The task part of a spec on the pairs in the editor, once they are kept; None before."""
     pairs_id = state.read(PAIRS)
     try:
         given = kept_pairs(prompts_file(pairs_id)) if pairs_id else _EXAMPLE
@@ -103,7 +105,8 @@ def _own() -> str | None:
         state.write(pairs=pairs_id)
     if not pairs_id:
         st.info("Write at least two pairs, and keep them to see what the model answers.")
-    return pairs_id or None
+        return None
+    return task_part(OWN, 0, 0, pairs_id)
 
 
 framed(draw)

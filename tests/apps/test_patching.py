@@ -75,7 +75,7 @@ def test_bad_parameters_are_told_and_replaced(page, swept, bad):
 
 def test_a_run_of_something_else_is_not_a_sweep(page, stored):
     shown = page(stored[0].path.parent, "patching", run=stored[0].run_id)
-    assert not shown.exception and "no patch sweep" in shown.warning[0].value.replace("\\", "")
+    assert not shown.exception and "no patch-sweep" in shown.warning[0].value.replace("\\", "")
 
 
 def test_a_running_job_is_followed_and_cancelled(page, tiny, tmp_path, monkeypatch):

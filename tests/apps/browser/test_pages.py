@@ -1,118 +1,23 @@
 """The dashboard in a real Chromium; skipped where there is none."""
 
-import os
 import random
-import shutil
 import socket
-import subprocess
-import time
-from contextlib import suppress
-from pathlib import Path
-from urllib.error import URLError
-from urllib.parse import parse_qs, urlparse
-from urllib.request import urlopen
+from urllib.parse import urlparse
 
 import pytest
 
-from mechbench.cli.dashboard import streamlit_command
 from mechbench.experiments.runner import run_experiment
-from mechbench.results.store import RunStore
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
-ARGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-ROOT = Path(__file__).parents[2]
+from tests.apps.browser.pages import picture, query, settled
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, tiny):
-    """(address, store) of a dashboard with one finished sweep."""
+def swept(server, tiny):
+    """The id of a finished sweep on the tiny model."""
     from apps.common.specs import one_step
 
-    store = RunStore(tmp_path_factory.mktemp("browser") / "runs")
     task = {"name": "acronyms", "n": 3, "seed": 0}
-    run_experiment(one_step("patching", "A sweep", str(tiny), task, "patch_sweep"), store)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "MECHBENCH_STORE": str(store.root),
-        "MECHBENCH_MODELS": str(tiny.parent),
-        "PYTHONPATH": str(ROOT),
-    }
-    with open(store.root / "server.log", "w") as log:
-        process = subprocess.Popen(
-            streamlit_command(port), env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{address}/_stcore/health")
-        yield address, store
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(url):
-    for _ in range(200):
-        with suppress(URLError, OSError), urlopen(url, timeout=1):
-            return
-        time.sleep(0.1)
-    raise AssertionError("the server did not start")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def user(chromium):
-    """Opens pages as a new user; a request that leaves this machine fails the test."""
-    contexts, outside = [], []
-
-    def new_user():
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
-        contexts.append(context)
-
-        def check(route):
-            if urlparse(route.request.url).hostname in ("127.0.0.1", "localhost", None):
-                route.continue_()
-            else:
-                outside.append(route.request.url)
-                route.abort()
-
-        context.route("**/*", check)
-        return context.new_page()
-
-    yield new_user
-    for context in contexts:
-        context.close()
-    assert outside == []
-
-
-def settled(page):
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=20000)
-
-
-def picture(page, name):
-    folder = os.environ.get("MECHBENCH_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def query(page):
-    return {key: values[0] for key, values in parse_qs(urlparse(page.url).query).items()}
+    spec = one_step("patching", "A sweep", str(tiny), task, "patch_sweep")
+    return run_experiment(spec, server[1]).run_id
 
 
 @pytest.mark.parametrize("name", ["start", "patching", "prompts", "runs"])
@@ -126,10 +31,10 @@ def test_every_page_opens_without_an_error(server, user, name):
     picture(page, name)
 
 
-def test_clicks_land_on_the_clicked_cell(server, user):
-    address, store = server
+def test_clicks_land_on_the_clicked_cell(server, user, swept):
+    address, _ = server
     page = user()
-    page.goto(f"{address}/patching?run={store.list()[0].run_id}")
+    page.goto(f"{address}/patching?run={swept}")
     canvas = page.locator("canvas").first
     canvas.wait_for(timeout=20000)
     settled(page)
@@ -151,10 +56,10 @@ def test_clicks_land_on_the_clicked_cell(server, user):
     picture(page, "patching-cell")
 
 
-def test_cells_are_reached_by_the_keyboard_and_links_restore_them(server, user):
-    address, store = server
+def test_cells_are_reached_by_the_keyboard_and_links_restore_them(server, user, swept):
+    address, _ = server
     page = user()
-    page.goto(f"{address}/patching?run={store.list()[0].run_id}&layer=0&place=0")
+    page.goto(f"{address}/patching?run={swept}&layer=0&place=0")
     page.wait_for_selector("text=layer 0, head 0", timeout=20000)
     settled(page)
     page.locator("canvas").first.focus()
