@@ -29,7 +29,7 @@ def patched_cell(
     model,
     task: Task,
     *,
-    layer: int,
+    layer: int = 0,
     site: str = "z",
     head: int | None = None,
     position: int | str | None = None,

@@ -1,6 +1,6 @@
 """A sweep of patches as a heat map, layer by head or by position."""
 
-from mechbench.figures.evidence import evidence, mean_of, provenance_of
+from mechbench.figures.evidence import INTERVAL, evidence, mean_of, provenance_of
 from mechbench.figures.spec import FigureSpec, Heatmap
 from mechbench.results.patch_sweep import PatchSweep
 from mechbench.shapes import LAYER, POSITION
@@ -27,7 +27,7 @@ def patch_sweep_figure(result: PatchSweep, *, share: bool = False) -> FigureSpec
             f"written into the {into} run; colour is the {metric}, {colour}, the mean over "
             f"prompts. Unpatched it is {float(result.base.mean()):.2f}, in the other run "
             f"{float(result.other.mean()):.2f} {units}.{control} "
-            + evidence(result, interval="intervals are in the result")
+            + evidence(result, interval=f"{INTERVAL} are in the result")
         ),
         panels=(_panel(result, share),),
         provenance=provenance_of(result),
