@@ -197,6 +197,17 @@ def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
     return _kept(param, tuple(chosen))
 
 
+def forget_unless(name: str, options: Sequence[str]) -> None:
+    """Forgets a choice that is no longer offered, before its control is drawn.
+
+    So that another control, which changes what is offered, does not leave a choice that is none.
+    """
+    held = st.session_state.get(f"url-{name}")
+    if held is not None and held not in options:
+        del st.session_state[f"url-{name}"]
+        st.query_params.pop(name, None)
+
+
 def _common(param: Param, help: str) -> dict[str, Any]:
     return {"key": _key(param), "help": help}
 
