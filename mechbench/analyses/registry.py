@@ -33,6 +33,8 @@ ANALYSES = {
     "composition_scores": "mechbench.analyses.composition_scores",
     "direct_attribution": "mechbench.analyses.direct_attribution",
     "logit_lens": "mechbench.analyses.logit_lens",
+    "lens_view": "mechbench.analyses.lens_view",
+    "attention_view": "mechbench.analyses.attention_view",
     "edge_attribution": "mechbench.analyses.edge_attribution",
     "node_attribution": "mechbench.analyses.node_attribution",
     "circuit_curve": "mechbench.analyses.circuit_curve",
