@@ -106,7 +106,7 @@ def edit_lines(result: EditedChoices) -> list[str]:
         ("anchored rate", ANSWERED_FIRST, NOT_FIRST),
     ):
         at = {MEASURE: measure, ARGMAX: ANY_TOKEN, ITEMS: items}
-        if n := int(result.n.sel({ITEMS: items})):
+        if (n := int(result.n.sel({ITEMS: items}))) > 1:  # one prompt has no interval
             rates, change = result.rates.sel(at), result.change.sel(at)
             parts.append(
                 f"{name} of {n} prompts {with_interval(rates.sel({EDIT: NO_EDIT}))} before and "
