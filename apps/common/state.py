@@ -214,6 +214,15 @@ def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
     return _kept(param, tuple(chosen))
 
 
+def tab(param: Choice) -> tuple[str, Any]:
+    """Name and container of the open one of some tabs that follow the address; draw only there."""
+    given = _unless_held(param, default=read(param))
+    tabs = st.tabs(list(param.options), key=_key(param), on_change="rerun", **given)
+    named = zip(param.options, tabs, strict=True)
+    name, container = next(found for found in named if found[1].open)
+    return _kept(param, name), container
+
+
 def _common(param: Param, help: str) -> dict[str, Any]:
     return {"key": _key(param), "help": help}
 

@@ -68,6 +68,7 @@ ANALYSES = {
     "value_vectors": "mechbench.analyses.value_vectors",
     "choice_heads": "mechbench.analyses.choice_heads",
     "value_vector_update": "mechbench.analyses.value_vector_update",
+    "edited_choices": "mechbench.analyses.edited_choices",
     "attention_recalibration": "mechbench.analyses.attention_recalibration",
     "label_free_debiasing": "mechbench.analyses.label_free_debiasing",
     "edit_side_effects": "mechbench.analyses.edit_side_effects",
