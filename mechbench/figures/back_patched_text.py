@@ -31,10 +31,7 @@ def back_patched_text_figure(result: BackPatchedText) -> FigureSpec:
             "answer. " + evidence(result)
         ),
         panels=(
-            Table(
-                columns=("query", "prompt", "answer", "bridge", *RUNS),
-                rows=tuple(_row(result, i) for i in range(n)),
-            ),
+            _table(result),
             Bars(
                 groups=RUNS,
                 series=tuple(
@@ -50,7 +47,21 @@ def back_patched_text_figure(result: BackPatchedText) -> FigureSpec:
     )
 
 
-def _row(result: BackPatchedText, i: int) -> tuple[str, ...]:
+def _table(result: BackPatchedText) -> Table:
+    columns, rows = text_rows(result, longest=_LONGEST)
+    return Table(columns=columns, rows=rows)
+
+
+def text_rows(
+    result: BackPatchedText, *, longest: int = 400
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Names of columns, and a row of texts for each query, with signs for what they name."""
+    n = result.texts.sizes[QUERY]
+    columns = ("query", "prompt", "answer", "bridge", *RUNS)
+    return columns, tuple(_row(result, i, longest) for i in range(n))
+
+
+def _row(result: BackPatchedText, i: int, longest: int) -> tuple[str, ...]:
     said = []
     for run in RUNS:
         at = {RUN: run}
@@ -58,7 +69,7 @@ def _row(result: BackPatchedText, i: int) -> tuple[str, ...]:
             bool(result.named.sel({**at, NAMED: what})[i]) for what in ("answer", "bridge")
         )
         text = str(result.texts.sel(at)[i].item()).replace("\n", " ").strip()
-        text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        text = text if len(text) <= longest else text[: longest - 1] + "…"
         said.append(f"{RIGHT} " * answer + text + f" {BRIDGE_SAID}" * bridge)
     number = str(int(result.texts[QUERY].values[i]))
     return number, result.questions[i], result.answers[i], result.bridges[i], *said

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from mechbench.results.base import Result
+from mechbench.shapes import POSITION, PROMPT
 
 RULE, FIRST_TOKEN, TEXT = "rule", "first token", "text"
 STATE, OWN, OTHER, NOISE = "state", "own", "another query's", "noise"
@@ -81,3 +82,16 @@ class BackPatching(Result):
     def n_run(self, name: str) -> int:
         """How many queries of a set were run."""
         return int((self.sets == name).sum())
+
+    def queries(
+        self, name: str, *, rule: str, position: str, cell: tuple[int, int], right: bool | None
+    ) -> tuple[int, ...]:
+        """Numbers of the queries of a set that a cell (source, target) makes right, or wrong.
+
+        Of all of them where ``right`` is None.
+        """
+        members = self.sets[PROMPT].values[self.sets.values == name]
+        at = {RULE: rule, STATE: OWN, POSITION: position, SOURCE: cell[0], TARGET: cell[1]}
+        success = self.success.sel({**at, PROMPT: members}).values
+        kept = members if right is None else members[success == float(right)]
+        return tuple(int(query) for query in kept)
