@@ -63,6 +63,7 @@ ANALYSES = {
     "sublayer_projection": "mechbench.analyses.sublayer_projection",
     "two_hop_stages": "mechbench.analyses.two_hop_stages",
     "back_patching": "mechbench.analyses.back_patching",
+    "back_patched_text": "mechbench.analyses.back_patched_text",
     "anchored_bias": "mechbench.analyses.anchored_bias",
     "choice_lens": "mechbench.analyses.choice_lens",
     "value_vectors": "mechbench.analyses.value_vectors",

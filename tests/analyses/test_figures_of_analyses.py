@@ -52,6 +52,7 @@ _PARAMS = {
     },
     "hop_labels": {"method": "argmax"},
     "back_patching": {"method": "argmax"},
+    "back_patched_text": {"method": "argmax"},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
 }
@@ -79,6 +80,7 @@ _HOPS = (
     "sublayer_projection",
     "two_hop_stages",
     "back_patching",
+    "back_patched_text",
 )
 
 # Analyses of what only some architectures have, and one that has it.
