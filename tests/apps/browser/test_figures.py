@@ -42,7 +42,7 @@ def test_a_basket_is_filled_ordered_and_downloaded(server, user, tmp_path):
         page.locator("input[type=file]").set_input_files(file)
         page.wait_for_function(f"!location.href.includes('{before}')", timeout=20000)
         settled(page)
-    page.get_by_label("Your caption").first.fill("What our heads do")
+    page.get_by_role("textbox", name="Your caption").first.fill("What our heads do")
     button(page, "Down").click()  # leaves the caption, which is kept
     page.wait_for_selector("text=2. Heads, current word corrupted", timeout=20000)
     settled(page)
