@@ -6,6 +6,7 @@ Started by ``mechbench dashboard``, which sets what ``apps.common.settings`` rea
 import streamlit as st
 
 from apps.common.settings import settings
+from apps.common.state import PAGE
 
 
 def main() -> None:
@@ -25,9 +26,13 @@ def main() -> None:
                 st.Page("pages/choice.py", title="Multiple choice", url_path="multiple-choice"),
                 st.Page("pages/hops.py", title="Multi-hop", url_path="multi-hop"),
             ],
-            "Stored": [st.Page("pages/runs.py", title="Runs", url_path="runs")],
+            "Stored": [
+                st.Page("pages/runs.py", title="Runs", url_path="runs"),
+                st.Page("pages/figures.py", title="Figures", url_path="figures"),
+            ],
         }
     )
+    st.session_state[PAGE] = page.url_path
     page.run()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+PAGE = "page"  # in the session: the path of the page that is shown
+
 
 @dataclass(frozen=True)
 class Choice:
