@@ -35,6 +35,7 @@ _PARAMS = {
     "latent_attention": {"n": 4, "half_length": 5, "n_random": 3},
     "expert_load": {"on": "task", "n_shuffled": 2},
     "expert_interventions": {"on": "task", "n_random": 1},
+    "expert_knockout": {"on": "task", "n_random": 1},
     "merged_experts": {"on": "task", "n_random": 5},
     "value_vector_update": {"n_random": 1, "sweep": [0.0, 4.0]},
     "edited_choices": {"neurons": ["2.7"], "n_random": 1},
