@@ -39,6 +39,7 @@ ANALYSES = {
     "node_attribution": "mechbench.analyses.node_attribution",
     "circuit_curve": "mechbench.analyses.circuit_curve",
     "circuit_tests": "mechbench.analyses.circuit_tests",
+    "circuit_faithfulness": "mechbench.analyses.circuit_faithfulness",
     "circuit_agreement": "mechbench.analyses.circuit_agreement",
     "edge_patching": "mechbench.analyses.edge_patching",
     "acdc": "mechbench.analyses.acdc",

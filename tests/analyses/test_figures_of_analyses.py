@@ -28,6 +28,7 @@ _PARAMS = {
     "circuit_formation": {"snapshots": [1, 2]},
     "circuit_curve": {"n_random": 2},
     "circuit_tests": {"n_random": 2, "n_subsets": 2},
+    "circuit_faithfulness": {"n_random": 2},
     "circuit_agreement": {"other": _HEADS},
     "attention_span": {"half_lengths": [4, 12]},
     "pathways": {"kept": [0.3, 0.8], "n_draws": 2, "sizes": [1, 2]},
