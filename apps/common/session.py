@@ -1,6 +1,5 @@
 """Who the user is, and what all users of this process share: the queue and the loaded models."""
 
-import atexit
 from functools import cache
 from hashlib import sha256
 from itertools import cycle
@@ -56,10 +55,8 @@ def store() -> RunStore:
 
 @cache  # as long as the process, whatever happens to Streamlit's caches
 def workers() -> Workers:
-    """The processes that carry out jobs, one for each device."""
-    found = Workers()
-    atexit.register(found.close)
-    return found
+    """The processes that carry out jobs, one for each device; they end when this one does."""
+    return Workers()
 
 
 @st.cache_resource(show_spinner=False)

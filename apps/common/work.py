@@ -10,6 +10,7 @@ from apps.common.jobs import follow, outcome, start, under_way
 from apps.common.session import store
 from apps.common.text import plain
 from mechbench.errors import StoreError
+from mechbench.experiments.listing import open_exactly
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.base import Result
 from mechbench.results.run import Run, open_run
@@ -21,7 +22,7 @@ def named_run(steps: Sequence[str]) -> Run | None:
     if not name:
         return None
     try:
-        run = store().open(name)
+        run = open_exactly(store(), name)
     except StoreError as error:
         st.warning(plain(str(error)))
         return None

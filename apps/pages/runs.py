@@ -13,10 +13,11 @@ from apps.common.session import owner, store
 from apps.common.text import duration, plain
 from mechbench.errors import StoreError
 from mechbench.experiments.deletion import delete_run
-from mechbench.experiments.listing import RunLine, run_lines, visible_to
+from mechbench.experiments.listing import RunLine, open_exactly, run_lines, visible_to
 from mechbench.experiments.saved import saved_figures, saved_results
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.experiments.summary import headline, summary_tables
+from mechbench.results.comparison import ArrayDifference, array_differences
 from mechbench.results.run import Run
 from mechbench.results.store import differences
 
@@ -65,8 +66,11 @@ def _table(lines: list[RunLine]) -> None:
                 "task": line.task,
                 "seed": line.seed,
                 "state": line.state,
-                "created": line.created,
+                "created": line.created[:19].replace("T", " "),
                 "took": duration(line.wall_time_s),
+                "device": line.device,
+                "weights": line.weights,
+                "git": line.git,
             }
             for line in lines
         ],
@@ -81,7 +85,7 @@ def _chosen(lines: list[RunLine]) -> Run | None:
     named = st.query_params.get("run")
     if named and named not in ids:
         try:
-            ids.insert(0, store().open(named).run_id)
+            ids.insert(0, open_exactly(store(), named).run_id)
         except StoreError as error:
             st.warning(plain(str(error)))
     if not ids:
@@ -137,6 +141,7 @@ def _compare(run: Run, other: Run) -> None:
     st.subheader("What differs", anchor=False)
     for line in differences(run.spec, other.spec) or ["Nothing: the specs are equal."]:
         st.write(plain(line.replace("there", run.run_id).replace("given", other.run_id)))
+    _differences(run, other)
     figures = {one.run_id: saved_figures(one) for one in (run, other)}
     for step in dict.fromkeys(step for found in figures.values() for step in found):
         for column, one in zip(st.columns(2), (run, other), strict=True):
@@ -146,6 +151,33 @@ def _compare(run: Run, other: Run) -> None:
                     show_figure(figures[one.run_id][step], f"{one.run_id}-{step}")
                 else:
                     st.write(plain(f"This run has no figure of {step}."))
+
+
+def _differences(run: Run, other: Run) -> None:
+    """The arrays of steps that both have, subtracted."""
+    for step in [step for step in run.steps() if other.has(step)]:
+        one, two = run.load_result(step), other.load_result(step)
+        if type(one) is not type(two):
+            st.write(plain(f"{step}: results of two kinds, which are not compared."))
+            continue
+        st.caption(plain(f"Arrays of {step}: the one run minus the other"))
+        st.dataframe([_difference_row(line) for line in array_differences(one, two)])
+
+
+def _difference_row(line: ArrayDifference) -> dict[str, Any]:
+    known = not line.problem
+    return {
+        "array": line.name,
+        "axes": " ".join(line.dims),
+        "same": "yes" if line.equal else "no",
+        "largest |difference|": line.largest if known else None,
+        "root mean square": line.root_mean_square if known else None,
+        "units": line.units,
+        "at": line.where,
+        "entries": line.n if known else None,
+        "only in one": line.n_one_sided if known else None,
+        "why not": line.problem,
+    }
 
 
 def _delete(run: Run) -> None:

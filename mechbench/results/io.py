@@ -85,6 +85,19 @@ def load_result(folder: Path | str) -> Result:
         raise _damaged(folder, error) from error
 
 
+def load_provenance(folder: Path | str) -> Provenance:
+    """Where the result that was saved in ``folder`` came from, without reading its arrays.
+
+    Raises
+        StoreError as ``load_result``.
+    """
+    folder = Path(folder)
+    try:
+        return Provenance(**decode(_read_header(folder)["provenance"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder, error) from error
+
+
 def _read_header(folder: Path) -> dict[str, Any]:
     text = read_text(folder / RESULT_FILE, "result")
     try:

@@ -31,3 +31,9 @@ class PairLogits(Result):
     answers: xr.DataArray
     top_token: xr.DataArray
     top_prob: xr.DataArray
+
+    @property
+    def difference(self) -> xr.DataArray:
+        """Clean minus corrupted metric of each prompt, (prompt), in the metric's units."""
+        clean, corrupted = (self.metric.sel({RUN: run}, drop=True) for run in RUNS)
+        return (clean - corrupted).assign_attrs(units=self.metric.attrs["units"])

@@ -31,6 +31,8 @@ def test_against_plain_forwards(model, task):
                 assert result.top_token.sel(run=run)[prompt, answer] == f"#{best}"
     gap = (result.metric.sel(run="clean") - result.metric.sel(run="corrupted")).mean()
     assert float(result.change.sel(estimate="mean")) == pytest.approx(float(gap), abs=1e-6)
+    by_hand = result.metric.values[0] - result.metric.values[1]
+    np.testing.assert_array_equal(result.difference, by_hand)
 
 
 def test_the_figure_marks_what_differs(model, task):

@@ -1,9 +1,11 @@
 """Typed pairs, kept and read as the task ``pairs``."""
 
+import json
+
 import pytest
 
 from mechbench.errors import TaskError
-from mechbench.tasks.typed_pairs import TypedPair, keep_pairs, kept_pairs, typed_pairs
+from mechbench.tasks.typed_pairs import TypedPair, keep_pairs, kept_pairs, split_pairs, typed_pairs
 
 
 def test_kept_pairs_are_what_was_typed(tmp_path):
@@ -33,3 +35,30 @@ def test_no_or_foreign_files(tmp_path):
     (tmp_path / "other.jsonl").write_text('{"x": 1}\n')
     with pytest.raises(TaskError, match="cannot be read"):
         kept_pairs(tmp_path / "other.jsonl")
+
+
+def test_several_wrong_answers(tmp_path):
+    pairs = typed_pairs("a\nb", "c\nd", "1\n2", " x| y\n z")
+    assert pairs[0].wrong_answers == (" x", " y") and pairs[1].wrong_answers == (" z",)
+    assert [pair.wrong_line for pair in pairs] == [" x| y", " z"]
+    path = keep_pairs(pairs, tmp_path)
+    assert kept_pairs(path) == pairs
+    assert json.loads(path.read_text().splitlines()[0])["wrong"] == [" x", " y"]
+    with pytest.raises(TaskError, match="wrong answers is empty"):
+        typed_pairs("a", "b", "c", "x|")
+
+
+class Letters:
+    """A tokenizer of characters."""
+
+    def __call__(self, texts, **options):
+        return {"input_ids": [[ord(c) for c in text] for text in texts]}
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def test_pairs_are_split_also_where_lengths_differ():
+    even, odd = split_pairs(Letters(), [TypedPair("ab", "cd", "x"), TypedPair("ab", "cde", "x")])
+    assert even.same_length and even.corrupted == ("c", "d")
+    assert not odd.same_length and odd.corrupted == ("c", "d", "e")
