@@ -52,7 +52,7 @@ def head_order(model: str, part: Part, run: Run | None) -> HeadOrder:
 
 def _by(rows: list[Ranked], origin: str) -> HeadOrder:
     words = {
-        row.label: f"{row.label}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in rows
+        row.label: f"{row.label}: {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" for row in rows
     }
     return HeadOrder([row.label for row in rows], words, f"{origin}. Brackets: 95 % intervals.")
 
