@@ -10,7 +10,8 @@ from mechbench.results.ranking import Ranked
 
 _CSS = """
 .lines { font: 13px sans-serif; color: var(--st-text-color); max-height: 560px; overflow-y: auto; }
-.line { box-sizing: border-box; display: flex; align-items: center; gap: 10px; width: 100%; padding: 3px 4px; border: none;
+.line { box-sizing: border-box; display: flex; align-items: center; gap: 10px; width: 100%;
+  padding: 3px 4px; border: none;
   background: none; font: inherit; color: inherit; text-align: left; border-radius: 3px; }
 button.line { cursor: pointer; }
 button.line:hover { background: var(--st-secondary-background-color); }
