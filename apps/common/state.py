@@ -10,6 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+PAGE = "page"  # in the session: the path of the page that is shown
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -212,6 +214,15 @@ def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
     given = _unless_held(param, default=list(read(param)))
     chosen = st.multiselect(label, param.options, **_common(param, help), **given)
     return _kept(param, tuple(chosen))
+
+
+def tab(param: Choice) -> tuple[str, Any]:
+    """Name and container of the open one of some tabs that follow the address; draw only there."""
+    given = _unless_held(param, default=read(param))
+    tabs = st.tabs(list(param.options), key=_key(param), on_change="rerun", **given)
+    named = zip(param.options, tabs, strict=True)
+    name, container = next(found for found in named if found[1].open)
+    return _kept(param, name), container
 
 
 def _common(param: Param, help: str) -> dict[str, Any]:
