@@ -122,10 +122,19 @@ def _height(panel: Panel, width: float) -> float:
         cell = min(max(0.7 * width / max(n_cols, 1), 16.0), 30.0)
         return min(max(cell * n_rows, 120.0), 800.0)
     if isinstance(panel, Table):
-        return 30.0 * (len(panel.rows) + 2)
+        return 60.0 + sum(_row_height(row, panel, width) for row in (panel.columns, *panel.rows))
     if isinstance(panel, Points):
         return min(max(0.8 * width, 300.0), 520.0)
     return min(max(0.55 * width, 260.0), 400.0)
+
+
+def _row_height(row: tuple[str, ...], panel: Table, width: float) -> float:
+    """Height in pixels of a row of a table, whose columns are as wide as ``add_table`` says."""
+    widths = draw.column_widths(panel)
+    room = [0.8 * width * part / sum(widths) - 12.0 for part in widths]
+    cells = zip(row, room, strict=True)
+    lines = max((math.ceil(len(text) * 6.2 / max(w, 20.0)) for text, w in cells), default=1)
+    return 28.0 + 14.0 * (max(lines, 1) - 1)
 
 
 def _bar_place(spec: FigureSpec, cell: Cell, shown: bool) -> dict | None:
