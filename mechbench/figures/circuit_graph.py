@@ -26,8 +26,9 @@ def circuit_graph(
     *,
     roles: Mapping[str, str] | None = None,
     score_title: str = "score",
+    most_edges: int = MOST_EDGES,
 ) -> Graph:
-    """The strongest ``MOST_EDGES`` edges of a circuit, coloured by sign.
+    """The strongest edges of a circuit, coloured by sign.
 
     Edges of several positions are added up. An edge into keys or values that heads share is drawn
     to each of the group's heads that the circuit holds. Edges without a score count as 0.
@@ -38,6 +39,7 @@ def circuit_graph(
         facts: of the model, as ``model_facts`` gives them: ``n_layers``, ``n_heads``,
             ``n_kv_heads``, ``parallel``, and ``stages`` and ``feeds`` where it has other parts.
         roles: node name to role, which then decides its colour.
+        most_edges: how many are drawn.
     """
     writers = {edge.partition("->")[0] for edge in edges}
     summed: dict[tuple[str, str, str], float] = {}
@@ -47,7 +49,7 @@ def circuit_graph(
         for owner in _owners(target, writers, facts):
             key = (source, owner, port)
             summed[key] = summed.get(key, 0.0) + float(scores.get(edge, 0.0))
-    strongest = sorted(summed, key=lambda key: -abs(summed[key]))[:MOST_EDGES]
+    strongest = sorted(summed, key=lambda key: -abs(summed[key]))[:most_edges]
     names = sorted({end for key in strongest for end in key[:2]}, key=lambda n: _order(n, facts))
     return Graph(
         nodes=tuple(
@@ -63,20 +65,22 @@ def circuit_graph(
     )
 
 
-def _owners(target: str, writers: set[str], facts: Mapping[str, Any]) -> Iterator[str]:
-    """The node itself, or those that it feeds and that write something in the circuit."""
+def fed_by(target: str, facts: Mapping[str, Any]) -> list[str]:
+    """The nodes that a reader (named without its port) feeds: itself, or those that share it."""
     if target in facts.get("feeds", {}):
-        fed = facts["feeds"][target]
-        yield from [node for node in fed if node in writers] or fed
-        return
+        return list(facts["feeds"][target])
     match = _PART.fullmatch(target)
     if match is None or match[3] != "g":
-        yield target
-        return
+        return [target]
     size = facts["n_heads"] // facts["n_kv_heads"]
     first = int(match[4]) * size
-    heads = [f"a{match[2]}.h{h}" for h in range(first, first + size)]
-    yield from [h for h in heads if h in writers] or heads
+    return [f"a{match[2]}.h{h}" for h in range(first, first + size)]
+
+
+def _owners(target: str, writers: set[str], facts: Mapping[str, Any]) -> list[str]:
+    """Those that the reader feeds; of several, those that write something in the circuit."""
+    fed = fed_by(target, facts)
+    return fed if len(fed) == 1 else [node for node in fed if node in writers] or fed
 
 
 def _rank(name: str, facts: Mapping[str, Any]) -> int:

@@ -1,13 +1,15 @@
 """Circuits: sets of edges with what is known about them, as JSON."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from mechbench.errors import CircuitError, did_you_mean
+from mechbench.graphs.annotations import Annotations, annotations_from
 from mechbench.graphs.topology import Graph
 
 FORMAT = 1
@@ -27,6 +29,7 @@ class Circuit:
         seed: of whatever was drawn to find it.
         source: a paper, or the run and method that found it.
         n_positions: where edges belong to positions (``a0.h1->m2@7``), how many there are.
+        annotations: pinned nodes, labels and groups that somebody wrote on it.
     """
 
     edges: tuple[str, ...]
@@ -38,6 +41,7 @@ class Circuit:
     seed: int | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     n_positions: int | None = None
+    annotations: Annotations = field(default_factory=Annotations)
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -84,12 +88,10 @@ def circuit_from_json(text: str, name: str) -> Circuit:
     """A circuit from its JSON; ``name`` of the file is for messages.
 
     Raises:
-        CircuitError: not a circuit of this format; what is missing or unknown is named.
+        CircuitError: not a circuit of this format; what is missing, unknown or of another type is
+            named.
     """
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CircuitError(f"{name!r} is not JSON: {error}.") from error
+    data = _read(text, name)
     if not isinstance(data, dict) or data.get("format") != FORMAT or "edges" not in data:
         raise CircuitError(
             f"{name!r} is not a circuit file: expected an object with 'format': {FORMAT} and "
@@ -103,4 +105,62 @@ def circuit_from_json(text: str, name: str) -> Circuit:
     missing = {"edges", "model", "task"} - set(given)
     if missing:
         raise CircuitError(f"{name!r} lacks {', '.join(sorted(missing))}.")
-    return Circuit(**{**given, "edges": tuple(given["edges"])})
+    for key, (fits, expected) in _TYPES.items():
+        if key in given and not fits(given[key]):
+            raise CircuitError(f"{key!r} of {name!r} must be {expected}.")
+    notes = annotations_from(given.pop("annotations", {}), name)
+    return Circuit(**{**given, "edges": tuple(given["edges"]), "annotations": notes})
+
+
+def _read(text: str, name: str) -> Any:
+    try:
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CircuitError(f"{name!r} is not JSON: {reason}.") from error
+    return data
+
+
+def _edge_list(given: Any) -> bool:
+    texts = isinstance(given, list) and all(isinstance(edge, str) for edge in given)
+    return texts and len(set(given)) == len(given)
+
+
+def _texts(given: Any) -> bool:
+    return isinstance(given, dict) and all(isinstance(text, str) for text in given.values())
+
+
+def _numbers(given: Any) -> bool:
+    if not isinstance(given, dict):
+        return False
+    values = [value for value in given.values() if type(value) in (int, float)]
+    return len(values) == len(given) and all(map(_is_finite, values))
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _is_object(given: Any) -> bool:
+    return isinstance(given, dict)
+
+
+def _whole_or_none(given: Any) -> bool:
+    return given is None or type(given) is int
+
+
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "edges": (_edge_list, "a list of the names of different edges"),
+    "model": (_is_object, "an object"),
+    "task": (_is_object, "an object"),
+    "roles": (_texts, "an object of texts, by node"),
+    "scores": (_numbers, "an object of finite numbers, by edge"),
+    "selection": (_is_object, "an object"),
+    "seed": (_whole_or_none, "a whole number or null"),
+    "source": (_is_object, "an object"),
+    "n_positions": (_whole_or_none, "a whole number or null"),
+}

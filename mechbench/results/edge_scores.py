@@ -39,6 +39,11 @@ class EdgeScores(Result):
     n_positions: int | None
     model_facts: dict[str, Any]
 
+    def prompts(self) -> dict[str, Any]:
+        """What a circuit says of the prompts that chose it, here those that were scored."""
+        p = self.provenance
+        return {"name": p.task, "seed": p.task_seed, "n_prompts": p.n_prompts}
+
     def graph(self) -> Graph:
         """The graph whose edges were scored.
 

@@ -28,6 +28,7 @@ _PARAMS = {
     "circuit_formation": {"snapshots": [1, 2]},
     "circuit_curve": {"n_random": 2},
     "circuit_tests": {"n_random": 2, "n_subsets": 2},
+    "circuit_faithfulness": {"n_random": 2},
     "circuit_agreement": {"other": _HEADS},
     "attention_span": {"half_lengths": [4, 12]},
     "pathways": {"kept": [0.3, 0.8], "n_draws": 2, "sizes": [1, 2]},
@@ -38,6 +39,7 @@ _PARAMS = {
     "expert_knockout": {"on": "task", "n_random": 1},
     "merged_experts": {"on": "task", "n_random": 5},
     "value_vector_update": {"n_random": 1, "sweep": [0.0, 4.0]},
+    "edited_choices": {"neurons": ["2.7"], "n_random": 1},
     "attention_recalibration": {"counts": [2], "n_random": 1},
     "label_free_debiasing": {"lambdas": [1.0], "n_neurons": [1, 2], "n_random": 1},
     "edit_side_effects": {"others": {"induction": {"n": 4}}},
@@ -52,6 +54,7 @@ _PARAMS = {
     },
     "hop_labels": {"method": "argmax"},
     "back_patching": {"method": "argmax"},
+    "back_patched_text": {"method": "argmax"},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
 }
@@ -64,6 +67,7 @@ _CHOICES = (
     "value_vectors",
     "choice_heads",
     "value_vector_update",
+    "edited_choices",
     "attention_recalibration",
     "label_free_debiasing",
     "edit_side_effects",
@@ -78,6 +82,7 @@ _HOPS = (
     "sublayer_projection",
     "two_hop_stages",
     "back_patching",
+    "back_patched_text",
 )
 
 # Analyses of what only some architectures have, and one that has it.

@@ -31,8 +31,7 @@ def check_model(facts: Mapping[str, Any], model) -> None:
 
 def facts_of_scores(scores: EdgeScores) -> dict[str, Any]:
     """What a circuit says of the prompts that chose it, here those that were scored."""
-    p = scores.provenance
-    return {"name": p.task, "seed": p.task_seed, "n_prompts": p.n_prompts}
+    return scores.prompts()
 
 
 def held_out(chosen: Mapping[str, Any], task) -> bool:

@@ -6,7 +6,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from mechbench.analyses.common.chosen import facts_of_scores
 from mechbench.analyses.common.edge_sets import EdgeSets
 from mechbench.analyses.common.estimates import ESTIMATE
 from mechbench.errors import CircuitError
@@ -17,6 +16,7 @@ from mechbench.results.acdc import Acdc
 from mechbench.results.circuit_files import load_circuit
 from mechbench.results.circuit_tests import CircuitTests, circuit_of
 from mechbench.results.edge_scores import EdgeScores
+from mechbench.results.scored_circuits import scored_circuit
 
 _GROWTH = 1.25
 
@@ -77,32 +77,14 @@ def chosen_circuit(
             f"No edge is left: the {n} best edges by rule {rule!r} join no path from the input to "
             "the logits. Use more edges, or rule='greedy'."
         )
-    values = scores.scores.sel(edge=list(edges)).values.tolist()
-    return Circuit(
-        edges=edges,
-        model=scores.model_facts,
-        task=facts_of_scores(scores),
-        scores=dict(zip(edges, values, strict=True)),
-        selection={**selected.rule, "rank": rank, **({"size": how_many} if how_many else {})},
-        seed=scores.provenance.seed,
-        source={"method": scores.method, "exact": scores.exact, "corruption": scores.corruption},
-        n_positions=scores.n_positions,
-    )
+    rule_in_words = {**selected.rule, "rank": rank, **({"size": how_many} if how_many else {})}
+    return scored_circuit(scores, edges, rule_in_words)
 
 
 def kept_circuit(found: Acdc) -> Circuit:
     """The circuit that ACDC left, with the scores of its tests."""
-    values = found.scores.sel(edge=list(found.kept)).values.tolist()
-    return Circuit(
-        edges=found.kept,
-        model=found.model_facts,
-        task=facts_of_scores(found),
-        scores=dict(zip(found.kept, values, strict=True)),
-        selection={"rule": "acdc", "threshold": found.threshold, "compare": found.compare},
-        seed=found.provenance.seed,
-        source={"method": found.method, "exact": found.exact, "corruption": found.corruption},
-        n_positions=found.n_positions,
-    )
+    chosen_by = {"rule": "acdc", "threshold": found.threshold, "compare": found.compare}
+    return scored_circuit(found, found.kept, chosen_by)
 
 
 def numbers_to_try(n_edges: int) -> list[int]:
