@@ -142,7 +142,7 @@ def read(param: Param) -> Any:
         shown = text if len(text) <= 60 else text[:60] + "..."
         st.warning(
             f"The address has {param.name}={shown!r}; expected: {error}. "
-            f"Shown instead: {param.default if param.default is not None else 'nothing chosen'}."
+            f"Shown instead: {'nothing chosen' if param.default in (None, '') else param.default}."
         )
         return param.default
 
