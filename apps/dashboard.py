@@ -21,6 +21,7 @@ def main() -> None:
             "Explore": [
                 st.Page("pages/prompts.py", title="Prompts", url_path="prompts"),
                 st.Page("pages/patching.py", title="Patching", url_path="patching"),
+                st.Page("pages/circuit.py", title="Circuit", url_path="circuit"),
             ],
             "Stored": [st.Page("pages/runs.py", title="Runs", url_path="runs")],
         }
