@@ -6,6 +6,7 @@ Started by ``mechbench dashboard``, which sets what ``apps.common.settings`` rea
 import streamlit as st
 
 from apps.common.settings import settings
+from apps.common.state import PAGE
 
 
 def main() -> None:
@@ -22,10 +23,17 @@ def main() -> None:
                 st.Page("pages/prompts.py", title="Prompts", url_path="prompts"),
                 st.Page("pages/patching.py", title="Patching", url_path="patching"),
                 st.Page("pages/circuit.py", title="Circuit", url_path="circuit"),
+                st.Page("pages/heads.py", title="Heads and tokens", url_path="heads"),
+                st.Page("pages/choice.py", title="Multiple choice", url_path="multiple-choice"),
+                st.Page("pages/hops.py", title="Multi-hop", url_path="multi-hop"),
             ],
-            "Stored": [st.Page("pages/runs.py", title="Runs", url_path="runs")],
+            "Stored": [
+                st.Page("pages/runs.py", title="Runs", url_path="runs"),
+                st.Page("pages/figures.py", title="Figures", url_path="figures"),
+            ],
         }
     )
+    st.session_state[PAGE] = page.url_path
     page.run()
 
 

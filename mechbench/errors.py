@@ -56,6 +56,10 @@ class StoreError(MechbenchError):
     """A run folder that cannot be written, read or resumed."""
 
 
+class WorkerError(MechbenchError):
+    """A job's process that is gone, or could not be started, or what went wrong in it."""
+
+
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     """Up to ``n`` names of ``known`` that look like ``name``, best first (case-insensitive)."""
     by_lower = {k.lower(): k for k in known}

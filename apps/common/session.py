@@ -1,5 +1,7 @@
 """Who the user is, and what all users of this process share: the queue and the loaded models."""
 
+import atexit
+from functools import cache
 from hashlib import sha256
 from itertools import cycle
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 import streamlit as st
 
 from apps.common.settings import settings
+from mechbench.experiments.job import Job
 from mechbench.experiments.jobs import JobQueue
 from mechbench.experiments.model_pool import ModelPool
 from mechbench.experiments.spec import ExperimentSpec, ModelPart
+from mechbench.experiments.workers import Workers
 from mechbench.results.run import Run
 from mechbench.results.store import RunStore
 
@@ -50,6 +54,14 @@ def store() -> RunStore:
     return RunStore(settings().store)
 
 
+@cache  # as long as the process, whatever happens to Streamlit's caches
+def workers() -> Workers:
+    """The processes that carry out jobs, one for each device."""
+    found = Workers()
+    atexit.register(found.close)
+    return found
+
+
 @st.cache_resource(show_spinner=False)
 def _queue(root: str) -> JobQueue:
     return JobQueue(RunStore(Path(root)), _carry_out)
@@ -60,22 +72,14 @@ def queue() -> JobQueue:
     return _queue(str(settings().store))
 
 
+def _carry_out(spec: ExperimentSpec, run: Run, job: Job) -> None:
+    workers().carry_out(spec, run, job)
+
+
 @st.cache_resource(show_spinner=False)
 def pool() -> ModelPool:
-    """Models for questions that are answered at once; jobs have their own, so neither waits."""
+    """Models for questions that are answered at once; jobs load their own, in their process."""
     return ModelPool(_load, most=2)
-
-
-@st.cache_resource(show_spinner=False)
-def _job_pool() -> ModelPool:
-    return ModelPool(_load, most=1)
-
-
-def _carry_out(spec: ExperimentSpec, run: Run, observer: Any) -> None:
-    from mechbench.experiments.runner import carry_out
-
-    with _job_pool().use(spec.model, spec.device) as model:
-        carry_out(spec, run, observer, load=lambda part, device: model)
 
 
 def _load(part: ModelPart, device: str | None) -> Any:

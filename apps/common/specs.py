@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
+
+from apps.common.catalogue import models
 from apps.common.settings import settings
 from apps.common.state import Hex
 from mechbench.experiments.spec import ExperimentSpec
@@ -34,8 +37,17 @@ def one_step(
         {
             "name": name,
             "title": title,
-            "model": {"name": model},
+            "model": {"name": model, **(_processing(model) if model in models() else {})},
             "task": task,
             "steps": [{"analysis": analysis, "params": given}],
         }
     )
+
+
+@st.cache_data(show_spinner=False)
+def _processing(model: str) -> dict[str, bool]:
+    """What a spec says about a model whose weights cannot be folded; nothing about the others."""
+    from mechbench.models.loading import usual_processing
+
+    usual = vars(usual_processing(model))
+    return {} if all(usual.values()) else usual

@@ -4,11 +4,13 @@ A control writes what it shows into the address, also where nobody changed it, s
 the same after a default was changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+
+PAGE = "page"  # in the session: the path of the page that is shown
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,29 @@ def write(**values: Any) -> None:
             st.query_params[name] = text
 
 
-def select(label: str, param: Choice, *, help: str) -> str:
-    """The option that a select box, which follows the address, shows."""
+def follow(**values: Any) -> None:
+    """Like ``write``, for the callback of what is clicked: controls of these parameters follow."""
+    for name, value in values.items():
+        if f"url-{name}" in st.session_state:
+            st.session_state[f"url-{name}"] = value
+    write(**values)
+
+
+def select(label: str, param: Choice, *, help: str, words: Callable[[str], str] = str) -> str:
+    """The option that a select box, which follows the address, shows; as ``words`` tells it."""
     index = list(param.options).index(read(param))
     given = _unless_held(param, index=index)
-    chosen = st.selectbox(label, param.options, **_common(param, help), **given)
+    common = {**_common(param, help), "format_func": words}
+    chosen = st.selectbox(label, param.options, **common, **given)
     return _kept(param, chosen or param.default)
+
+
+def radio(label: str, param: Choice, *, help: str, words: Callable[[str], str] = str) -> str:
+    """The option that is chosen among all of them in a row, which follows the address."""
+    index = list(param.options).index(read(param))
+    given = _unless_held(param, index=index)
+    common = {**_common(param, help), "format_func": words, "horizontal": True}
+    return _kept(param, st.radio(label, param.options, **common, **given) or param.default)
 
 
 def number(label: str, param: Whole, *, help: str) -> int:
@@ -195,6 +214,15 @@ def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
     given = _unless_held(param, default=list(read(param)))
     chosen = st.multiselect(label, param.options, **_common(param, help), **given)
     return _kept(param, tuple(chosen))
+
+
+def tab(param: Choice) -> tuple[str, Any]:
+    """Name and container of the open one of some tabs that follow the address; draw only there."""
+    given = _unless_held(param, default=read(param))
+    tabs = st.tabs(list(param.options), key=_key(param), on_change="rerun", **given)
+    named = zip(param.options, tabs, strict=True)
+    name, container = next(found for found in named if found[1].open)
+    return _kept(param, name), container
 
 
 def _common(param: Param, help: str) -> dict[str, Any]:

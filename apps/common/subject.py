@@ -12,6 +12,7 @@ from mechbench.errors import TaskError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.run import Run
 
+FOLDED = "Its weights are folded so that heads can be compared (Elhage et al. 2021)."
 USUAL = {"model": "acronyms-gpt2", "task": "acronyms", "n": 32, "seed": 0}
 
 
@@ -21,6 +22,8 @@ def subject(
     tasks: Sequence[str] = (*GENERATED, OWN),
     offered: Sequence[str] | None = None,
     usual: Mapping[str, Any] = USUAL,
+    unseeded: Sequence[str] = (),
+    weights: str = FOLDED,
 ) -> tuple[str, dict[str, Any]]:
     """The model's name and the task part of a spec; at first those of ``run``.
 
@@ -28,6 +31,8 @@ def subject(
         tasks: the tasks that the page works on.
         offered: the models that the page works on; by default all.
         usual: what is shown where neither the address nor a run says anything.
+        unseeded: the tasks whose prompts are not drawn, so that they have no seed.
+        weights: how the page prepares the model's weights, in words.
 
     Raises:
         TaskError: own prompts that were not written yet.
@@ -39,8 +44,7 @@ def subject(
         model = state.select(
             "Model",
             state.Choice("model", names, shown["model"]),
-            help="Loaded when it is first used; weights are folded so that heads can be compared "
-            "(Elhage et al. 2021).",
+            help=f"Loaded when it is first used. {weights}",
         )
     with columns[1]:
         task = state.select(
@@ -60,6 +64,8 @@ def subject(
             state.Whole("n", 2, 512, shown["n"]),
             help="More prompts give narrower intervals and take longer.",
         )
+    if task in unseeded:
+        return model, {"name": task, "n": n}
     with columns[3]:
         seed = state.number(
             "Seed of the prompts",

@@ -18,7 +18,7 @@ from mechbench.analyses.common.hops import (
     set_names,
     within_cap,
 )
-from mechbench.analyses.common.layer_pairs import n_patches, patch_all_pairs
+from mechbench.analyses.common.layer_pairs import PLACES, n_patches, patch_all_pairs
 from mechbench.analyses.common.pair_answers import PairAnswers, read_pairs
 from mechbench.analyses.common.pair_rates import (
     SETS,
@@ -47,15 +47,13 @@ from mechbench.shapes import POSITION, PROMPT
 from mechbench.tasks.two_hop import TwoHopTask
 from mechbench.tasks.two_hop_texts import COMPOSITION, LABELS
 
-_PLACES = ("t1", "t2")
-
 
 @torch.inference_mode()
 def back_patching(
     model,
     task: TwoHopTask,
     *,
-    positions: Sequence[str] = _PLACES,
+    positions: Sequence[str] = PLACES,
     method: str = "generate",
     max_new_tokens: int = MAX_NEW_TOKENS,
     most: int | None = None,
@@ -116,8 +114,8 @@ def back_patching(
 
 
 def _check(positions: Sequence[str], most: int | None) -> None:
-    if not positions or len(set(positions)) < len(positions) or set(positions) - set(_PLACES):
-        raise TaskError(f"positions={list(positions)} must name some of {', '.join(_PLACES)}.")
+    if not positions or len(set(positions)) < len(positions) or set(positions) - set(PLACES):
+        raise TaskError(f"positions={list(positions)} must name some of {', '.join(PLACES)}.")
     if most is not None and most < 2:
         raise TaskError(f"most={most} queries of each set are too few for intervals: give 2 up.")
 
@@ -172,6 +170,7 @@ def _fields(
         "said": labelled(answers.said, index, units="index", meaning="of the text"),
         "first": labelled(answers.first, index, units="index", meaning="of the first token"),
         "grid": grid(success, sets, seed),
+        "other_grid": grid(other, sets, seed),
         "rates": rates(values, best, sets, split, seed),
         "fixed_cells": best,
     }

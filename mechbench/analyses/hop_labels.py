@@ -81,6 +81,8 @@ def hop_labels(
         n_new=n_new_tokens(method, max_new_tokens),
         cap=cap,
         cap_by=cap_by,
+        questions=_texts(np.array([task.texts(label) for label in LABELS], dtype=str), axes),
+        wanted=_texts(_wanted(task), axes),
         right=right,
         answers=_texts(np.array([answers[label].texts for label in LABELS], dtype=str), axes),
         log_prob=labelled(
@@ -97,6 +99,11 @@ def hop_labels(
         share=_shares(sets, kept, seed),
         provenance=clock.provenance(model, task, seed=seed),
     )
+
+
+def _wanted(task: TwoHopTask) -> np.ndarray:
+    """The entity that each question asks for, ``[label prompt]``."""
+    return np.array([[e.name for e in task.text_targets(label)] for label in LABELS], dtype=str)
 
 
 def _texts(values: np.ndarray, axes: dict) -> xr.DataArray:

@@ -118,6 +118,8 @@ def patchscope(
         control=estimate(other.astype(float), seed=seed),
         norms=_norms(decoded, target),
         texts=_texts(said.texts[..., :n_shown], axes),
+        read=_read(model, rows[:n_shown], positions[:n_shown]),
+        answers=tuple(said.answers[:n_shown]),
         provenance=clock.provenance(model, task, seed=seed),
     )
 
@@ -136,6 +138,14 @@ def _rows(model, pairs: PromptPairs, where: str) -> tuple[list[Tensor], list[int
     if model.capabilities.causal:  # what comes after does not matter, padding included
         rows = [row[: position + 1] for row, position in zip(rows, at, strict=True)]
     return rows, at
+
+
+def _read(model, rows: Sequence[Tensor], positions: Sequence[int]) -> tuple[str, ...]:
+    """Prompts up to a position as text, without special tokens; labels where there is no text."""
+    parts = [row[: at + 1].tolist() for row, at in zip(rows, positions, strict=True)]
+    if model.tokenizer is None:
+        return tuple(" ".join(token_labels(model, ids)) for ids in parts)
+    return tuple(model.tokenizer.decode(ids, skip_special_tokens=True) for ids in parts)
 
 
 def _mapping(path: str) -> Mapping:
@@ -169,9 +179,9 @@ class _Said:
         flat = decoded.tokens.flatten(0, 3)
         texts = answer_texts(reader, target.rows(len(flat)), flat)
         self.texts = np.array(texts, dtype=str).reshape(decoded.tokens.shape[:-1])
-        self._answers = token_labels(model, pairs.answers[:, -1].tolist())
+        self.answers = token_labels(model, pairs.answers[:, -1].tolist())
         if model.tokenizer is not None:
-            self._answers = [model.tokenizer.decode([i]) for i in pairs.answers[:, -1].tolist()]
+            self.answers = [model.tokenizer.decode([i]) for i in pairs.answers[:, -1].tolist()]
         self._whole_words = model.tokenizer is None
 
     def of(self, shift: int) -> np.ndarray:
@@ -179,10 +189,10 @@ class _Said:
 
         In any case; labels of tokens without a tokenizer must be whole words.
         """
-        n = len(self._answers)
+        n = len(self.answers)
         found = np.zeros(self.texts.shape, dtype=bool)
         for i in range(n):
-            answer = self._answers[(i + shift) % n].strip().lower()
+            answer = self.answers[(i + shift) % n].strip().lower()
             found[..., i] = np.vectorize(lambda text, a=answer: self._says(text, a), otypes=[bool])(
                 self.texts[..., i]
             )

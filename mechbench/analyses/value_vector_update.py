@@ -126,7 +126,7 @@ def value_vector_update(
         n=item_counts(masks),
         curve=_rates(swept, task, masks, seed, LAMBDA2),
         confusion=confusion_shares(
-            {edit: answers[edit][TOGETHER][0] for edit in _SHOWN}, task, seed=seed
+            {edit: answers[edit][TOGETHER] for edit in _SHOWN}, task, seed=seed
         ),
         n_checked=len(failing),
         largest_difference=difference,

@@ -18,8 +18,8 @@ def models(
     """
     import json
 
-    from mechbench.cli.catalogue import architectures, bundled_entries
     from mechbench.cli.console import stdout
+    from mechbench.experiments.catalogue import architectures, bundled_entries
     from mechbench.models.bundled import models_folder
     from mechbench.models.hub import GPT2_FAMILY
     from mechbench.resources import PLANTED

@@ -40,6 +40,7 @@ from mechbench.results.edit_side_effects import (
     TASK_ACCURACY,
     EditSideEffects,
 )
+from mechbench.results.edited_choices import CHOSEN, EditedChoices
 from mechbench.results.label_free_debiasing import METHOD, LabelFreeDebiasing
 from mechbench.results.value_vector_update import EDITED, TOGETHER, ValueVectorUpdate
 from mechbench.results.value_vectors import RANK, ValueVectors
@@ -93,6 +94,30 @@ def update_lines(result: ValueVectorUpdate) -> list[str]:
             f"{with_interval(before)} before, {with_interval(after)} with nothing added."
         )
     return lines
+
+
+def edit_lines(result: EditedChoices) -> list[str]:
+    """Accuracy and anchored rate before and after the edit, beside random neurons."""
+    told = ", which is told each prompt's answer" if result.uses_right_label else ""
+    restored = "were restored bit for bit" if result.restored else "WERE NOT RESTORED"
+    parts = []
+    for name, measure, items in (
+        ("accuracy", ACCURACY, ALL),
+        ("anchored rate", ANSWERED_FIRST, NOT_FIRST),
+    ):
+        at = {MEASURE: measure, ARGMAX: ANY_TOKEN, ITEMS: items}
+        if (n := int(result.n.sel({ITEMS: items}))) > 1:  # one prompt has no interval
+            rates, change = result.rates.sel(at), result.change.sel(at)
+            parts.append(
+                f"{name} of {n} prompts {with_interval(rates.sel({EDIT: NO_EDIT}))} before and "
+                f"{with_interval(rates.sel({EDIT: CHOSEN}))} after (change "
+                f"{with_interval(change.sel({EDIT: CHOSEN}))}; on random neurons "
+                f"{with_interval(change.sel({EDIT: RANDOM_NEURON}))})"
+            )
+    return [
+        f"Value vectors {', '.join(result.neurons)} edited towards {result.target!r}{told}: "
+        f"{', '.join(parts)}. Weights {restored}."
+    ]
 
 
 def attention_lines(result: AttentionRecalibration) -> list[str]:
@@ -178,6 +203,7 @@ CHOICE_TABLES: dict[type, Callable[[Any], TextTable]] = {
 CHOICE_HEADLINES: dict[type, Callable[[Any], list[str]]] = {
     AnchoredBias: bias_lines,
     ValueVectorUpdate: update_lines,
+    EditedChoices: edit_lines,
     AttentionRecalibration: attention_lines,
     EditSideEffects: side_effect_lines,
 }

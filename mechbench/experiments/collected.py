@@ -16,10 +16,12 @@ def collect(sources: Sequence[str], root: Path) -> Basket:
     """The figures of all ``sources``, in their order.
 
     A source is a run below ``root`` (``RUN``: all its figures; ``RUN:STEP``: one of them), a file
-    that holds a figure (``NAME.figure.json``), or a file that holds a basket.
+    that holds a figure (``NAME.figure.json``), or one that holds a basket (``FILE``: all its
+    figures; ``FILE:NAME``: one of them).
 
     Raises
-        StoreError for a source that is none of these, naming the nearest.
+        StoreError for a source that is none of these, naming the nearest;
+        MechbenchError for a name that a basket does not have.
     """
     basket = Basket()
     for source in sources:
@@ -29,12 +31,30 @@ def collect(sources: Sequence[str], root: Path) -> Basket:
 
 def run_of(source: str, root: Path) -> Run | None:
     """The run that ``source`` is or is a figure of; None where it is a file."""
-    return None if _is_file(source) else _run_and_step(source, root)[0]
+    return None if _file_and_name(source) else _run_and_step(source, root)[0]
+
+
+def basket_in(text: str, source: str, *, folder: Path | None = None) -> Basket:
+    """The basket that ``text`` holds, or the one of the only figure that it holds.
+
+    Args:
+        source: where the figure is said to come from.
+        folder: below which a basket may name files; without it no file is opened.
+
+    Raises:
+        StoreError: neither a basket nor a figure.
+    """
+    if holds_basket(text):
+        return Basket.from_json(text, folder=folder)
+    return Basket().add(FigureSpec.from_json(text), source=source)
 
 
 def _collected(source: str, root: Path) -> Basket:
-    if _is_file(source):
-        return _from_file(Path(source))
+    file = _file_and_name(source)
+    if file is not None:
+        path, name = file
+        basket = basket_in(read_text(path, "figure or basket"), path.name, folder=path.parent)
+        return basket if name is None else Basket((basket.entries[basket.place_of(name)],))
     run, wanted = _run_and_step(source, root)
     figures = saved_figures(run)
     if wanted is not None and wanted not in figures:
@@ -52,20 +72,18 @@ def _run_and_step(source: str, root: Path) -> tuple[Run, str | None]:
     return (find_run(name, root), step) if colon else (find_run(source, root), None)
 
 
-def _is_file(source: str) -> bool:
-    return Path(source).suffix == ".json"
+def _file_and_name(source: str) -> tuple[Path, str | None] | None:
+    """The file that a source names, and which of its figures; None where it names a run."""
+    if Path(source).suffix == ".json":
+        return Path(source), None
+    file, colon, name = source.rpartition(":")
+    return (Path(file), name) if colon and Path(file).suffix == ".json" else None
 
 
-def _from_file(path: Path) -> Basket:
-    text = read_text(path, "figure or basket")
-    if _holds_basket(text):
-        return Basket.from_json(text, folder=path.parent)
-    return Basket().add(FigureSpec.from_json(text), source=path.name)
-
-
-def _holds_basket(text: str) -> bool:
+def holds_basket(text: str) -> bool:
+    """True where ``text`` is JSON that is meant as a basket, be it a good one or not."""
     try:
         stored = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(stored, dict) and "basket" in stored

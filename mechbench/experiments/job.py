@@ -8,6 +8,8 @@ from mechbench.experiments.observer import Observer
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.run import Run, State
 
+DEFECT = "The job met a defect of mechbench; the server's log has details."
+
 
 class Cancelled(KeyboardInterrupt):
     """Raised inside a cancelled job; like Ctrl-C, it leaves a run that can be resumed."""

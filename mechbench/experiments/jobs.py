@@ -1,4 +1,4 @@
-"""Runs that wait and work in the background of one process, one at a time on each device.
+"""Runs that wait and are worked on in the background, one at a time on each device.
 
 A job is a run of the store: its id names it, its folder keeps what is finished, and a job that was
 cancelled, or whose process ended, goes on there when it is submitted again.
@@ -8,26 +8,25 @@ import logging
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any
 
-from mechbench.errors import MechbenchError
+from mechbench.errors import MechbenchError, StoreError
 from mechbench.experiments.claims import FINISHED, claim_run
-from mechbench.experiments.job import Cancelled, Job, JobProgress
+from mechbench.experiments.job import DEFECT, Cancelled, Job, JobProgress
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.run import Run
 from mechbench.results.store import RunStore
 
 _log = logging.getLogger(__name__)
 
-Work = Callable[[ExperimentSpec, Run, Any], None]
+Work = Callable[[ExperimentSpec, Run, Job], None]
 
 
 class JobQueue:
-    """One worker thread for each device.
+    """One thread for each device, which has one run after the other worked on.
 
     Args:
         store: where the runs are.
-        work: does what a run lacks, as ``carry_out``; called on the worker's thread.
+        work: does what a run lacks, as ``Workers.carry_out``; called on the device's thread.
         most: jobs of one owner that may wait or work at a time.
     """
 
@@ -120,7 +119,17 @@ class JobQueue:
         except Cancelled:
             job.end("interrupted")
         except MechbenchError as error:
-            job.end("failed", str(error))
+            _failed(job, str(error))
         except Exception:
             _log.exception("the job %s failed", job.run.run_id)
-            job.end("failed", "The job met a defect of mechbench; the server's log has details.")
+            _failed(job, DEFECT)
+
+
+def _failed(job: Job, error: str) -> None:
+    """The job is over, and its run does not stay "running" where the work did not say so."""
+    try:
+        if job.run.status().state != "failed":
+            job.run.set_status("failed", error=error)
+    except StoreError:  # the folder was removed, or cannot be written: the job says what failed
+        _log.exception("the run %s cannot be marked as failed", job.run.run_id)
+    job.end("failed", error)

@@ -49,7 +49,7 @@ def back_patching_figure(
         )
     places = [str(p) for p in result.rates[POSITION].values]
     sets = [name for name in (INCORRECT, CORRECT) if result.n_run(name)]
-    grids: list[Panel] = [_grid(result, rule, state, s, p) for s in sets for p in places]
+    grids: list[Panel] = [grid_panel(result, rule, state, s, p) for s in sets for p in places]
     bars: list[Panel] = [_bars(result, rule, s, p) for s in sets for p in places]
     return FigureSpec(
         name="back-patching",
@@ -62,7 +62,8 @@ def back_patching_figure(
     )
 
 
-def _grid(result: BackPatching, rule: str, state: str, name: str, place: str) -> Heatmap:
+def grid_panel(result: BackPatching, rule: str, state: str, name: str, place: str) -> Heatmap:
+    """Success by source (up) and target layer (right), the fixed cell outlined."""
     at = {RULE: rule, STATE: state, SET: name, POSITION: place}
     values = mean_of(result.grid).sel(at).transpose(SOURCE, TARGET)
     cell = result.fixed_cells.sel({RULE: rule, POSITION: place, MEASURE: BACK})

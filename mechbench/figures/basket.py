@@ -7,11 +7,11 @@
 A basket does not change: every method that edits gives a new one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mechbench.errors import MechbenchError
+from mechbench.figures.captions import Keeps, check_keeps, combined
 from mechbench.figures.presets import find_preset
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.files import read_text, write_atomically
@@ -23,20 +23,24 @@ LONGEST_CAPTION = 4000  # characters
 class Entry:
     """One figure of a basket.
 
-    ``caption`` stands in place of the figure's own (None, or only spaces: its own). ``source``
-    says where the figure was taken from, in words, such as "run acronyms, step heads".
+    ``caption`` (None, or only spaces: none) comes first, then what it ``keeps`` of the figure's
+    own: all of it, the evidence alone (model, n and interval), or nothing. ``source`` says where
+    the figure was taken from, in words, such as "run acronyms, step heads".
 
     Raises
-        MechbenchError for an unknown preset or a caption of more than ``LONGEST_CAPTION``.
+        MechbenchError for an unknown preset or part to keep, or a caption of more than
+        ``LONGEST_CAPTION``.
     """
 
     figure: FigureSpec
     caption: str | None = None
+    keeps: Keeps = "all"
     preset: str = "column"
     source: str = ""
 
     def __post_init__(self) -> None:
         find_preset(self.preset)
+        check_keeps(self.keeps)
         caption = " ".join((self.caption or "").split())
         if len(caption) > LONGEST_CAPTION:
             raise MechbenchError(
@@ -44,6 +48,12 @@ class Entry:
                 f"{LONGEST_CAPTION:,}: shorten it."
             )
         object.__setattr__(self, "caption", caption or None)
+
+    @property
+    def full_caption(self) -> str:
+        """The caption that is written: the figure's own, or the one given with what it keeps."""
+        own = self.figure.caption
+        return own if self.caption is None else combined(self.caption, own, self.keeps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +70,12 @@ class Basket:
         figure: FigureSpec,
         *,
         caption: str | None = None,
+        keeps: Keeps = "all",
         preset: str = "column",
         source: str = "",
     ) -> "Basket":
         """The basket with ``figure`` at its end."""
-        entry = Entry(figure=figure, caption=caption, preset=preset, source=source)
+        entry = Entry(figure=figure, caption=caption, keeps=keeps, preset=preset, source=source)
         return Basket((*self.entries, entry))
 
     def without(self, index: int) -> "Basket":
@@ -81,30 +92,32 @@ class Basket:
         return Basket(tuple(rest))
 
     def with_caption(self, index: int, caption: str | None) -> "Basket":
-        """The basket with another caption at ``index``; None brings back the figure's own."""
+        """The basket with a caption at ``index``; None brings back the figure's own alone."""
         self._check(index)
         return self._with(index, replace(self.entries[index], caption=caption))
+
+    def keeping(self, index: int, keeps: Keeps) -> "Basket":
+        """The basket whose caption at ``index`` keeps that part of the figure's own."""
+        self._check(index)
+        return self._with(index, replace(self.entries[index], keeps=keeps))
 
     def with_preset(self, index: int, preset: str) -> "Basket":
         """The basket with the figure at ``index`` as wide as ``preset``."""
         self._check(index)
         return self._with(index, replace(self.entries[index], preset=preset))
 
-    def captioned(self, captions: Mapping[str, str]) -> "Basket":
-        """The basket with the captions of ``captions``, by the names that the files get.
+    def place_of(self, name: str) -> int:
+        """The place, counted from 0, of the figure whose files get this name.
 
         Raises
             MechbenchError for a name that no figure has, listing those there are.
         """
         names = [figure.name for figure in self.figures()]
-        basket = self
-        for name, caption in captions.items():
-            if name not in names:
-                raise MechbenchError(
-                    f"There is no figure {name!r} to give a caption. Figures: {', '.join(names)}."
-                )
-            basket = basket.with_caption(names.index(name), caption)
-        return basket
+        if name not in names:
+            raise MechbenchError(
+                f"There is no figure {name!r} in the basket. Figures: {', '.join(names)}."
+            )
+        return names.index(name)
 
     def figures(self) -> list[FigureSpec]:
         """The figures as they are written: with their captions, under names of their own.
@@ -120,8 +133,7 @@ class Basket:
                 number += 1
                 name = f"{entry.figure.name}-{number}"
             taken.add(name)
-            caption = entry.caption or entry.figure.caption
-            figures.append(replace(entry.figure, name=name, caption=caption))
+            figures.append(replace(entry.figure, name=name, caption=entry.full_caption))
         return figures
 
     def to_json(self) -> str:

@@ -1,7 +1,8 @@
 """Baskets as JSON text, read strictly: unknown keys and wrong types are named, nothing is guessed.
 
 {"schema": 1, "basket": [
-  {"figure": {...content of a figure.json...}, "caption": null, "preset": "column", "source": ""},
+  {"figure": {...content of a figure.json...}, "caption": null, "keeps": "all",
+   "preset": "column", "source": ""},
   {"file": "runs/my-run/figures/heads.figure.json", "preset": "text"}
 ]}
 """
@@ -16,7 +17,12 @@ from mechbench.figures.spec import FigureSpec
 from mechbench.results.files import read_text
 
 _SCHEMA = 1
-_OPTIONAL = {"caption": (str, type(None)), "preset": (str,), "source": (str,)}
+_OPTIONAL = {
+    "caption": (str, type(None)),
+    "keeps": (str,),
+    "preset": (str,),
+    "source": (str,),
+}
 _KEYS = ("figure", "file", *_OPTIONAL)
 
 
@@ -26,6 +32,7 @@ def basket_to_json(basket: Basket) -> str:
         json.dumps(
             {
                 "caption": entry.caption,
+                "keeps": entry.keeps,
                 "preset": entry.preset,
                 "source": entry.source,
                 "figure": json.loads(entry.figure.to_json()),
@@ -46,7 +53,7 @@ def basket_from_json(text: str, folder: Path | None) -> Basket:
     """
     try:
         stored = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _unreadable(f"it is not JSON, {error}") from error
     if not isinstance(stored, dict) or set(stored) != {"schema", "basket"}:
         raise _unreadable("it should be an object with the keys 'schema' and 'basket'")

@@ -1,5 +1,6 @@
 """A basket as one ZIP file for a paper, the same bytes each time.
 
+README.txt                  what is where, and what is not as it was asked for
 figures.tex                 all figures with captions and labels, to \\input
 provenance.json             where each figure comes from, and the hash of each file
 basket.json                 the basket, to change and to export again
@@ -68,17 +69,21 @@ def zip_bytes(
     progress(0, total)
     figures = basket.figures()
     files: dict[str, bytes] = {}
-    records, widths = [], []
+    records, widths, notes = [], [], []
     for entry, figure in zip(basket.entries, figures, strict=True):
         drawn = figure_files(figure, formats, preset=entry.preset, plotly_js="directory")
         named = {f"{FOLDER}/{figure.name}.{s}": data for s, data in drawn.contents.items()}
         files |= named
         widths.append(drawn.width_in)
-        records.append(_record(entry, figure, named) | {"width_in": drawn.width_in})
+        notes += [drawn.note] if drawn.note else []
+        records.append(
+            _record(entry, figure, named) | {"width_in": drawn.width_in, "note": drawn.note}
+        )
         progress(len(records), total)
     if "html" in formats:
         files[f"{FOLDER}/{PLOTLY_FILE}"] = plotly_script().encode("utf-8")
     texts = {
+        "README.txt": _readme(figures, formats, notes),
         "figures.tex": figures_tex(list(zip(figures, widths, strict=True)), FOLDER),
         "provenance.json": _json({"schema": _SCHEMA, "figures": records}),
         "basket.json": basket.to_json(),
@@ -94,11 +99,26 @@ def _record(entry: Entry, figure: FigureSpec, files: dict[str, bytes]) -> dict[s
         "title": figure.title,
         "caption": figure.caption,
         "own_caption": entry.figure.caption,
+        "keeps": entry.keeps,
         "preset": entry.preset,
         "source": entry.source,
         "provenance": encode(figure.provenance),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
+
+
+def _readme(figures: Sequence[FigureSpec], formats: Sequence[str], notes: Sequence[str]) -> str:
+    names = "\n".join(f"  {number}. {f.name}: {f.title}" for number, f in enumerate(figures, 1))
+    kinds = ", ".join((*dict.fromkeys(formats), "csv", "figure.json"))
+    lines = [
+        f"Figures in this order, each as {kinds} in {FOLDER}/:",
+        names,
+        "",
+        "figures.tex (with PDF files) includes them with captions and labels.",
+        "provenance.json says where each comes from and has the hash of each file.",
+        "To draw them again, or others: mechbench export basket.json --zip figures.zip",
+    ]
+    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
 
 
 def _json(value: Any) -> str:

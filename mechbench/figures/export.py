@@ -67,18 +67,39 @@ def export_figure(
     files = figure_files(spec, formats, preset=preset, plotly_js=plotly_js)
     if "html" in formats and plotly_js == "directory":
         _write_plotly(folder)
-    return [
-        write_atomically(folder / f"{spec.name}.{suffix}", content)
-        for suffix, content in files.contents.items()
-    ]
+    return files.written(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureFiles:
-    """The files of a figure by suffix, and the width in inches of those for papers."""
+    """The files of the figure ``name`` by suffix, and the width in inches of those for papers."""
 
+    name: str
     contents: dict[str, bytes]
+    preset: str
     width_in: float
+
+    @property
+    def note(self) -> str:
+        """A sentence where the figure is not as wide as its preset; else ""."""
+        wanted = find_preset(self.preset).width_in
+        if self.width_in == wanted:
+            return ""
+        return (
+            f"{self.name} is {self.width_in:g} in wide and not {wanted:g} in ({self.preset}), "
+            "because it would be higher than a page."
+        )
+
+    def written(self, folder: Path) -> list[Path]:
+        """The paths of the files after they were written into ``folder``.
+
+        Raises
+            StoreError where it cannot be written.
+        """
+        return [
+            write_atomically(folder / f"{self.name}.{suffix}", content)
+            for suffix, content in self.contents.items()
+        ]
 
 
 def figure_files(
@@ -101,7 +122,7 @@ def figure_files(
     if "html" in formats:
         texts = {"html": to_html(spec, plotly_js=plotly_js)} | texts
     contents |= {suffix: text.encode("utf-8") for suffix, text in texts.items()}
-    return FigureFiles(contents=contents, width_in=width_in)
+    return FigureFiles(name=spec.name, contents=contents, preset=preset, width_in=width_in)
 
 
 def check_formats(formats: Sequence[str]) -> None:

@@ -4,7 +4,14 @@ import numpy as np
 
 from mechbench.figures.evidence import evidence, provenance_of, series
 from mechbench.figures.spec import Bars, FigureSpec
-from mechbench.results.hop_labels import KIND, LABEL, SET, HopLabels
+from mechbench.results.hop_labels import (
+    COMPOSITION,
+    FIRST_HOP,
+    KIND,
+    LABEL,
+    SET,
+    HopLabels,
+)
 
 
 def hop_labels_figure(result: HopLabels) -> FigureSpec:
@@ -53,3 +60,28 @@ def hop_labels_figure(result: HopLabels) -> FigureSpec:
         columns=2,
         provenance=provenance_of(result),
     )
+
+
+def label_rows(
+    result: HopLabels, *, group: str | None = None
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Names of columns, and a row for each query of a set (None: of all) with every answer.
+
+    A sign stands before answers that name what is asked for.
+    """
+    labels = [str(label) for label in result.right[LABEL].values]
+    columns = ("query", "prompt", "bridge", "answer", "set", "why")
+    rows = []
+    for i, name in enumerate(result.sets.values):
+        if group not in (None, name):
+            continue
+        asked = result.wanted.isel(prompt=i)
+        said = [
+            f"{'✓ ' if bool(result.right.isel(prompt=i).sel({LABEL: label})) else ''}"
+            f"{str(result.answers.isel(prompt=i).sel({LABEL: label}).item()).strip()}"
+            for label in labels
+        ]
+        question = result.questions.isel(prompt=i).sel({LABEL: COMPOSITION}).item()
+        names = (str(asked.sel({LABEL: label}).item()) for label in (FIRST_HOP, COMPOSITION))
+        rows.append((str(i), str(question), *names, str(name), result.why(i), *said))
+    return (*columns, *(label.replace("_", " ") for label in labels)), rows

@@ -3,7 +3,7 @@
 from mechbench.figures.evidence import INTERVAL, evidence, provenance_of
 from mechbench.figures.query_panels import pair_grid
 from mechbench.figures.spec import FigureSpec, Table
-from mechbench.results.patchscope import SHOWN, Patchscope
+from mechbench.results.patchscope import SAMPLE, SHOWN, Patchscope
 from mechbench.results.query_groups import SOURCE_LAYER, TARGET_LAYER
 
 _LONGEST = 60
@@ -44,3 +44,21 @@ def patchscope_figure(result: Patchscope, *, prompt: int = 0) -> FigureSpec:
         columns=3,
         provenance=provenance_of(result),
     )
+
+
+def said_rows(
+    result: Patchscope, row: int, col: int
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Names of columns, and what the shown prompts say for one pair of layers, by sample."""
+    texts = result.texts.isel({SOURCE_LAYER: row, TARGET_LAYER: col})
+    n = texts.sizes[SAMPLE]
+    columns = ("prompt", "answer", *(("says",) if n == 1 else (f"says ({i})" for i in range(n))))
+    rows = [
+        (
+            read.strip(),
+            answer.strip(),
+            *(str(t).replace("\n", " ").strip() for t in texts[:, i].values),
+        )
+        for i, (read, answer) in enumerate(zip(result.read, result.answers, strict=True))
+    ]
+    return columns, rows

@@ -65,7 +65,7 @@ def spec_from_json(text: str) -> parts.FigureSpec:
         content["panels"] = tuple(_rebuilt(panel) for panel in content["panels"])
         _check_types(content)
         return parts.FigureSpec(**content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
             f"The stored figure cannot be read ({type(error).__name__}: {error}): export it again."
         ) from error

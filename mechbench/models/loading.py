@@ -26,7 +26,7 @@ from mechbench.models.source import ModelSource, SourceKind
 from mechbench.models.tokenizer import read_tokenizer
 from mechbench.resources import PLANTED, planted
 
-__all__ = ["bundled_models", "find_device", "load_model"]
+__all__ = ["bundled_models", "find_device", "load_model", "usual_processing"]
 
 _DTYPES = {
     "float64": torch.float64,
@@ -219,3 +219,28 @@ def find_device(device: torch.device | str | None) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError(f"device={device!r}: no CUDA GPU is available here. Use device='cpu'.")
     return found
+
+
+def usual_processing(name: str | Path) -> Processing:
+    """Folded and centred where the model's architecture declares how; else as it is stored.
+
+    No weights are read.
+
+    Raises:
+        ModelNotFoundError, CheckpointError: as ``load_model``.
+    """
+    found = _locate(name, None)
+    if found.kind in ("file", "constructed"):
+        return Processing()
+    config, folded = read_json(found.path / "config.json"), False
+    if is_model_folder(config):
+        folder = read_model_folder(found.path)
+        roles = folder.spec.roles
+        folded = roles is not None and folder.config.ln_folded
+    else:
+        known = format_for(config.get("model_type"))
+        roles = None if known is None else known[0].roles
+    every = roles is not None
+    return Processing(
+        fold_ln=every and not folded, center_writing_weights=every, center_unembed=every
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from mechbench.results.base import Result
+from mechbench.shapes import POSITION, PROMPT
 
 RULE, FIRST_TOKEN, TEXT = "rule", "first token", "text"
 STATE, OWN, OTHER, NOISE = "state", "own", "another query's", "noise"
@@ -45,14 +46,15 @@ class BackPatching(Result):
     was run.
 
     ``grid`` (estimate rule state set position source_layer target_layer) is the mean success of
-    each cell. ``rates`` (estimate rate rule set position measure) sums it up: "any cell" is the
-    share of queries for which at least one of L(L-1)/2 cells is right, an existence rate that is
-    inflated by the number of tries; "fixed cell" uses one cell, the best for ``n_chosen`` queries
-    of the incorrect set, on the other ``n_scored`` of them (and on all correct ones); "mean over
-    cells" draws no maximum. ``measure`` is "back-patched" or a control: "other query" and "noise"
-    put those states into the same cells, "forward" uses the forward cells and has a fixed cell of
-    its own, "other answer" is the different-answer hit rate. ``fixed_cells`` (rule position measure
-    choice) are source and target layer, ``chosen_on`` the queries that chose them.
+    each cell, ``other_grid`` (the same axes but state) the mean of ``other_answer``. ``rates``
+    (estimate rate rule set position measure) sums it up: "any cell" is the share of queries for
+    which at least one of L(L-1)/2 cells is right, an existence rate that is inflated by the number
+    of tries; "fixed cell" uses one cell, the best for ``n_chosen`` queries of the incorrect set, on
+    the other ``n_scored`` of them (and on all correct ones); "mean over cells" draws no maximum.
+    ``measure`` is "back-patched" or a control: "other query" and "noise" put those states into the
+    same cells, "forward" uses the forward cells and has a fixed cell of its own, "other answer" is
+    the different-answer hit rate. ``fixed_cells`` (rule position measure choice) are source and
+    target layer, ``chosen_on`` the queries that chose them.
     All intervals are 95 % bootstrap intervals over prompts.
     """
 
@@ -73,9 +75,23 @@ class BackPatching(Result):
     said: xr.DataArray
     first: xr.DataArray
     grid: xr.DataArray
+    other_grid: xr.DataArray
     rates: xr.DataArray
     fixed_cells: xr.DataArray
 
     def n_run(self, name: str) -> int:
         """How many queries of a set were run."""
         return int((self.sets == name).sum())
+
+    def queries(
+        self, name: str, *, rule: str, position: str, cell: tuple[int, int], right: bool | None
+    ) -> tuple[int, ...]:
+        """Numbers of the queries of a set that a cell (source, target) makes right, or wrong.
+
+        Of all of them where ``right`` is None.
+        """
+        members = self.sets[PROMPT].values[self.sets.values == name]
+        at = {RULE: rule, STATE: OWN, POSITION: position, SOURCE: cell[0], TARGET: cell[1]}
+        success = self.success.sel({**at, PROMPT: members}).values
+        kept = members if right is None else members[success == float(right)]
+        return tuple(int(query) for query in kept)

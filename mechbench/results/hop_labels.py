@@ -9,14 +9,18 @@ from mechbench.results.base import Result
 
 LABEL, KIND, SET = "label", "kind", "set"
 CORRECT, INCORRECT, NEITHER = "correct", "incorrect", "neither"
+FIRST_HOP, COMPOSITION = "first_hop", "composition"
+_HOPS = (FIRST_HOP, "second_hop")
+_SHORTCUTS = ("entity_shortcut", "relation_shortcut")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HopLabels(Result):
     """Which questions a model answers: first hop, second hop, composition, two shortcuts.
 
-    ``right`` (label prompt) is true where the answer names the entity that the question is scored
-    against, ``answers`` (label prompt) what the model said, ``log_prob`` (label prompt) that of the
+    ``questions`` (label prompt) are the prompts as text, ``wanted`` (label prompt) the entity that
+    each is scored against. ``right`` (label prompt) is true where the answer names it, ``answers``
+    (label prompt) what the model said, ``log_prob`` (label prompt) that of the
     entity's first token, in nats. ``method`` is "generate" (greedy text of at most ``n_new``
     tokens, any name of the entity as part of it) or "argmax" (the first token alone).
 
@@ -35,6 +39,8 @@ class HopLabels(Result):
     n_new: int
     cap: int | None
     cap_by: str
+    questions: xr.DataArray
+    wanted: xr.DataArray
     right: xr.DataArray
     answers: xr.DataArray
     log_prob: xr.DataArray
@@ -49,3 +55,16 @@ class HopLabels(Result):
         """The queries of a set that were kept, as numbers."""
         chosen = (self.sets.values == name) & self.kept.values
         return tuple(int(i) for i in np.flatnonzero(chosen))
+
+    def why(self, query: int) -> str:
+        """Why a query is in its set, in words."""
+        right = dict(zip(self.right[LABEL].values.tolist(), self.right[:, query], strict=True))
+        wrong = [name for name in _HOPS if not right[name]]
+        cut = [name for name in _SHORTCUTS if right[name]]
+        reasons = [f"{name.replace('_', ' ')} wrong" for name in wrong]
+        reasons += [f"{name.replace('_', ' ')} right" for name in cut]
+        if not reasons:
+            composed = "right" if right[COMPOSITION] else "wrong"
+            reasons = [f"both hops right, no shortcut, composition {composed}"]
+        beyond = "" if bool(self.kept[query]) else "; beyond the cap"
+        return ", ".join(reasons) + beyond

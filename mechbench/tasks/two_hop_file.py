@@ -153,7 +153,7 @@ def _entity(values: Mapping[str, Any], entity: str) -> Entity:
         text = "" if not isinstance(aliases, str) else aliases.strip()
         try:
             aliases = [] if text in _UNKNOWN else ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: too deep
             raise TaskError(f"{entity}_aliases={text!r} is not a list of texts") from None
     if not isinstance(aliases, list | tuple) or not all(isinstance(a, str) for a in aliases):
         raise TaskError(f"{entity}_aliases={aliases!r} is not a list of texts")

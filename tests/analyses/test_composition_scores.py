@@ -120,3 +120,19 @@ def test_refusals(model, task, tmp_path):
     other = bridged(tmp_path, "Gemma2")
     with pytest.raises(UnsupportedHookError, match="do not write straight"):
         composition_scores(other, numbers(other))
+
+
+def test_partners_of_a_head_are_the_highest_of_its_scores(model, task):
+    result = composition_scores(model, task, n_random=5)
+    found = result.partners("1.0", n=4)
+    own = [
+        (float(result.scores.sel(mode=mode, sender=sender, receiver=receiver)), mode, other)
+        for mode in ("Q", "K", "V")
+        for other in result.scores.sender.values
+        for sender, receiver in ((other, "1.0"), ("1.0", other))
+    ]
+    best = sorted((score for score, *_ in own if score == score), reverse=True)[:4]
+    assert [p.score for p in found] == best
+    assert all("1.0" in (p.sender, p.receiver) for p in found)
+    assert found[0].times == found[0].score / float(result.control.mean())
+    assert len({(p.mode, p.sender, p.receiver) for p in found}) == 4

@@ -55,7 +55,7 @@ def scores(model, task, hooks):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_changes_are_those_of_whole_runs(kind, monkeypatch):
-    monkeypatch.setattr("mechbench.analyses.expert_interventions.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("mechbench.analyses.common.expert_runs.ROWS_AT_ONCE", 3)
     model = with_experts(kind)
     task = repeats(model)
     result = expert_interventions(model, task, on="task", n_random=1)

@@ -36,8 +36,10 @@ _PARAMS = {
     "latent_attention": {"n": 4, "half_length": 5, "n_random": 3},
     "expert_load": {"on": "task", "n_shuffled": 2},
     "expert_interventions": {"on": "task", "n_random": 1},
+    "expert_knockout": {"on": "task", "n_random": 1},
     "merged_experts": {"on": "task", "n_random": 5},
     "value_vector_update": {"n_random": 1, "sweep": [0.0, 4.0]},
+    "edited_choices": {"neurons": ["2.7"], "n_random": 1},
     "attention_recalibration": {"counts": [2], "n_random": 1},
     "label_free_debiasing": {"lambdas": [1.0], "n_neurons": [1, 2], "n_random": 1},
     "edit_side_effects": {"others": {"induction": {"n": 4}}},
@@ -52,6 +54,7 @@ _PARAMS = {
     },
     "hop_labels": {"method": "argmax"},
     "back_patching": {"method": "argmax"},
+    "back_patched_text": {"method": "argmax"},
     "router_map": {"n_random": 2},
     "router_interventions": {"n_random": 2, "capacities": [0.2, 0.9]},
 }
@@ -64,6 +67,7 @@ _CHOICES = (
     "value_vectors",
     "choice_heads",
     "value_vector_update",
+    "edited_choices",
     "attention_recalibration",
     "label_free_debiasing",
     "edit_side_effects",
@@ -78,6 +82,7 @@ _HOPS = (
     "sublayer_projection",
     "two_hop_stages",
     "back_patching",
+    "back_patched_text",
 )
 
 # Analyses of what only some architectures have, and one that has it.

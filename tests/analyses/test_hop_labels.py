@@ -1,5 +1,6 @@
 """Labels of two-hop queries against a plain loop of single prompts, and the sets by a table."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,6 +15,7 @@ from mechbench.figures.hop_labels import hop_labels_figure
 from mechbench.results.io import load_result
 from mechbench.tasks.two_hop_build import two_hop_task
 from mechbench.tasks.two_hop_texts import ENGLISH, LABELS
+from tests.analyses.late_hop import late_model, late_task
 from tests.analyses.reading_models import bridged
 from tests.analyses.two_hop_models import answerable, tiny_gpt2, word_tokenizer
 
@@ -158,3 +160,22 @@ def test_text_needs_a_tokenizer(model, task):
     with pytest.raises(TokenizerError, match="argmax"):
         hop_labels(model, task)
     assert hop_labels(model, task, method="argmax").answers[0].values[0].startswith("#")
+
+
+def test_questions_and_reasons_are_told():
+    model = late_model()
+    task = late_task()
+    result = hop_labels(model, task, method="argmax", cap=1, cap_by="e2")
+    assert result.questions.sel(label="composition").values.tolist() == list(task.texts())
+    assert result.wanted.sel(label="first_hop").values.tolist() == [
+        query.e2.name for query in task.queries
+    ]
+    assert {result.why(query) for query in result.indices("incorrect")} == {
+        "both hops right, no shortcut, composition wrong"
+    }
+    capped = int(np.flatnonzero(~result.kept.values)[0])
+    assert result.why(capped).endswith("; beyond the cap")
+    right = result.right.copy()
+    right.loc[{"label": ["first_hop", "entity_shortcut"], "prompt": 0}] = [False, True]
+    changed = replace(result, right=right)
+    assert changed.why(0).startswith("first hop wrong, entity shortcut right")

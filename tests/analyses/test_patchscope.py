@@ -35,6 +35,8 @@ def test_lens_says_what_the_model_says_at_its_last_layer(model, task, tmp_path):
     assert result.control.sel(estimate="mean", source_layer=2).item() == pytest.approx(other)
     decoded = [model.tokenizer.decode([i]) for i in said[:4]]
     assert result.texts.sel(source_layer=2).values.ravel().tolist() == decoded
+    assert [text.strip() for text in result.read] == list(task.texts()[:4])
+    assert result.answers == tuple(f" {query.e3.name}" for query in task.queries[:4])
     assert len(patchscope_figure(result).panels) == 3
     assert load_result(result.save(tmp_path / "kept")).identical(result)
 

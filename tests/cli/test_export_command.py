@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from mechbench.figures.basket import Basket
+from mechbench.figures.basket_zip import zip_bytes
 from mechbench.figures.export import figure_files
 from mechbench.results.store import RunStore
-from tests.figures.gallery import heads, table
+from tests.figures.gallery import heads, lines, mixed, table
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_several_runs_become_one_zip_and_one_basket(mechbench, store, tmp_path):
     assert out.split() == [str(tmp_path / "b.json"), str(tmp_path / "a.zip")]
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert {"figures.tex", "figures/one.html", "figures/one-2.pdf"} <= set(archive.namelist())
-        assert r"\caption{Ours, n = 64.}" in archive.read("figures.tex").decode()
+        assert r"\caption{Ours, n = 64. " in archive.read("figures.tex").decode()
     code, _, err = mechbench("export", tmp_path / "b.json", "--zip", tmp_path / "again.zip")
     assert code == 0, err
     assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "a.zip").read_bytes()
@@ -53,7 +54,8 @@ def test_several_runs_become_one_zip_and_one_basket(mechbench, store, tmp_path):
 
 def test_a_stored_figure_is_redrawn_with_a_caption_and_without_torch(tmp_path):
     (tmp_path / "heads.figure.json").write_text(heads().to_json())
-    words = ["export", "heads.figure.json", "--caption", "Mine, n = 64.", "--format", "pdf"]
+    words = ["export", "heads.figure.json", "--caption", "Mine, n = 64.", "--keep", "nothing"]
+    words += ["--format", "pdf"]
     code = (
         f"import sys; sys.argv = {['mechbench', *words]!r}\n"
         "from mechbench.cli import main\n"
@@ -80,10 +82,36 @@ def test_the_width_of_a_basket_holds_unless_another_is_asked_for(mechbench, tmp_
         assert f"/MediaBox [ 0 0 {width} ".encode() in (out / "heads.pdf").read_bytes()
 
 
+def test_every_choice_of_the_page_figures_has_its_option(mechbench, tmp_path):
+    """Order, removal, caption, what it keeps, width of each, formats, ZIP file, basket file."""
+    collected = Basket().add(heads()).add(lines()).add(table()).add(heads(), source="run b")
+    collected.save(tmp_path / "b.json")
+    edited = collected.moved(3, 0).without(2).with_preset(1, "text").with_caption(0, "A = 5 %")
+    edited = edited.with_caption(2, "Mine.").keeping(2, "nothing").keeping(0, "evidence")
+    edited = edited.with_caption(1, "Taken back.").with_caption(1, None)
+    sources = [f"{tmp_path / 'b.json'}:{name}" for name in ("heads-2", "heads", "circuit-table")]
+    options = ["--caption", "heads=A = 5 %", "--keep", "heads=evidence", "--preset", "heads-2=text"]
+    options += ["--caption", "circuit-table=Mine.", "--keep", "circuit-table=nothing"]
+    options += ["--format", "svg,png", "--zip", tmp_path / "a.zip", "--basket", tmp_path / "c.json"]
+    code, _, err = mechbench("export", *sources, *options)
+    assert code == 0, err
+    assert (tmp_path / "c.json").read_text() == edited.to_json()
+    assert (tmp_path / "a.zip").read_bytes() == zip_bytes(edited, ["svg", "png"])
+
+
+def test_a_figure_wider_than_asked_for_is_told(mechbench, tmp_path):
+    (tmp_path / "m.figure.json").write_text(mixed().to_json())
+    code, _, err = mechbench("export", tmp_path / "m.figure.json", "--out", tmp_path / "o")
+    assert code == 0 and "overview is 6.75 in wide and not 3.25 in (column)" in err
+
+
 def test_what_cannot_be_exported_is_refused_in_a_sentence(refused, store, tmp_path):
     at = ("--store", store)
     assert "'two'" in refused("export", "first:two", *at)
-    assert "'x' to give a caption" in refused("export", "first", "second", *at, "--caption", "x=y")
+    assert "no figure 'x'" in refused("export", "first", "second", *at, "--caption", "x=y")
+    assert "'textt'" in refused("export", "first", *at, "--preset", "one=textt")
+    assert "'some'" in refused("export", "first", *at, "--keep", "some")
+    assert "no figure 'two'" in refused("export", "first", *at, "--keep", "two=all")
     (tmp_path / "bad.json").write_text(json.dumps({"schema": 1, "basket": [{}]}))
     assert "figure 1" in refused("export", tmp_path / "bad.json")
     Basket().save(tmp_path / "empty.json")

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from mechbench.cli.catalogue import architectures, bundled_entries
 from mechbench.cli.catalogue_tables import accuracy_tables, architecture_table, model_table
 from mechbench.cli.console import stdout
 from mechbench.cli.summary import print_table
+from mechbench.experiments.catalogue import architectures, bundled_entries
 from mechbench.models.bundled import bundled_models, models_folder
 from mechbench.models.hub import GPT2_FAMILY
 from mechbench.models.loading import load_model

@@ -5,44 +5,8 @@ import re
 import pytest
 import torch
 
+from mechbench.models.hook_axes import hook_axes
 from mechbench.models.hooks import SWITCHES
-
-# Shapes by the last part of the name, in the words of mechbench/shapes.py.
-SHAPES = {
-    "hook_embed": "batch pos d_model",
-    "hook_pos_embed": "batch pos d_model",
-    "hook_resid_pre": "batch pos d_model",
-    "hook_resid_mid": "batch pos d_model",
-    "hook_resid_post": "batch pos d_model",
-    "hook_attn_out": "batch pos d_model",
-    "hook_mlp_out": "batch pos d_model",
-    "hook_mlp_in": "batch pos d_model",
-    "hook_block_in": "batch pos d_model",
-    "hook_memory_in": "batch pos d_model",
-    "hook_q_in": "batch pos d_model",
-    "hook_kv_in": "batch pos d_model",
-    "hook_rot_in": "batch pos d_model",
-    "hook_gate_in": "batch pos d_model",
-    "hook_decay_in": "batch pos d_model",
-    "hook_attn_in": "batch pos head d_model",
-    "hook_q_input": "batch pos head d_model",
-    "hook_k_input": "batch pos kv_head d_model",
-    "hook_v_input": "batch pos kv_head d_model",
-    "hook_q": "batch pos head d_head",
-    "hook_k": "batch pos kv_head d_head",
-    "hook_v": "batch pos kv_head d_head",
-    "hook_attn_scores": "batch head query key",
-    "hook_pattern": "batch head query key",
-    "hook_z": "batch pos head d_head",
-    "hook_result": "batch pos head d_model",
-    "hook_pre": "batch pos d_mlp",
-    "hook_post": "batch pos d_mlp",
-    "hook_scale": "batch pos one",
-    "hook_normalized": "batch pos d_model",
-    "hook_rot_q": "batch pos head d_head",
-    "hook_rot_k": "batch pos kv_head d_head",
-    "hook_pre_linear": "batch pos d_mlp",
-}
 
 # Reading these leaves the fused LayerNorm or SDPA for the explicit form, which agrees to rounding.
 SWITCHING_PATH = {"hook_scale", "hook_normalized", "hook_attn_scores", "hook_pattern"}
@@ -64,10 +28,10 @@ def sizes(model, spec):
 
 
 def axes(name, spec):
-    """The axes of a hook point: those of the variant's own table, else of the one above."""
-    own = [words for end, words in spec.hook_shapes.items() if f".{name}".endswith(f".{end}")]
-    assert own or leaf(name) in SHAPES, f"{name}: add its shape to the spec's hook_shapes"
-    return (own[0] if own else SHAPES[leaf(name)]).split()
+    """The axes of a hook point: those of the variant's own table, else of the common one."""
+    words = hook_axes(name, spec)
+    assert words, f"{name}: add its shape to the spec's hook_shapes"
+    return words.split()
 
 
 def switch(model, on, *switches):

@@ -5,6 +5,7 @@ import pytest
 from mechbench.analyses.anchored_bias import anchored_bias
 from mechbench.analyses.attention_recalibration import attention_recalibration
 from mechbench.analyses.edit_side_effects import edit_side_effects
+from mechbench.analyses.edited_choices import edited_choices
 from mechbench.analyses.label_free_debiasing import label_free_debiasing
 from mechbench.analyses.value_vector_update import value_vector_update
 from mechbench.analyses.value_vectors import value_vectors
@@ -64,3 +65,19 @@ def test_cards_get_a_row_of_each_control(results):
     ):
         assert what in names
     assert f"| {names[0]} |" in measured_section(rows)
+
+
+def test_an_edit_is_summed_up_with_its_change_and_its_control():
+    model = planted_model()
+    task = choices(12, families=["attribute"])
+    options = dict(neurons=["2.7"], target="right label", n_random=1)
+    result = edited_choices(model, task, **options)
+    (line,) = headline({"edit": result})
+    at = dict(measure="answered first label", items="gold later", argmax="any token")
+    for edit in ("chosen neurons", "random neurons"):
+        assert with_interval(result.change.sel(edit=edit, **at)) in line
+    assert with_interval(result.rates.sel(edit="no edit", **at)) in line
+    assert "told each prompt's answer" in line and "restored bit for bit" in line
+    early = choices(6, families=["attribute"], gold="as_given").select([0, 1])
+    (line,) = headline({"edit": edited_choices(model, early, **options)})
+    assert "nan" not in line

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mechbench.errors import StoreError
+from mechbench.errors import MechbenchError, StoreError
 from mechbench.experiments.collected import collect, run_of
 from mechbench.figures.basket import Basket
 from mechbench.results.store import RunStore
@@ -48,6 +48,8 @@ def test_files_of_figures_and_of_baskets_stand_beside_runs(root, tmp_path):
     assert _names(basket) == ["heads", "heads-2", "faithfulness"]
     assert basket.entries[0].source == "any.json"
     assert (basket.entries[2].caption, basket.entries[2].preset) == ("Mine.", "text")
+    (one,) = collect([f"{tmp_path / 'b.json'}:faithfulness"], root).entries
+    assert one.caption == "Mine."
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,12 @@ def test_what_is_not_there_is_named(root, source, message):
         collect([source], root)
 
 
+def test_a_basket_has_no_figure_of_another_name(root, tmp_path):
+    Basket().add(lines()).save(tmp_path / "b.json")
+    with pytest.raises(MechbenchError, match="no figure 'heads'.*faithfulness"):
+        collect([f"{tmp_path / 'b.json'}:heads"], root)
+
+
 def test_a_damaged_file_is_a_store_error(root, tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(StoreError, match="cannot be read"):
@@ -70,6 +78,6 @@ def test_a_damaged_file_is_a_store_error(root, tmp_path):
 
 
 def test_a_file_is_of_no_run(root):
-    assert run_of("any.json", root) is None
+    assert run_of("any.json", root) is None and run_of("any.json:heads", root) is None
     run = run_of("first:heads", root)
     assert run is not None and run.spec["name"] == "first"

@@ -13,7 +13,7 @@ from mechbench.figures.basket import Basket
 from mechbench.figures.basket_zip import write_zip, zip_bytes
 from mechbench.figures.export import figure_files
 from mechbench.figures.spec import FigureSpec
-from tests.figures.gallery import PROVENANCE, heads, lines, table
+from tests.figures.gallery import PROVENANCE, heads, lines, mixed, table
 
 
 def _basket() -> Basket:
@@ -46,12 +46,14 @@ def test_a_number_never_makes_a_name_that_another_figure_has():
     assert _names(basket) == ["heads", "heads-3", "heads-2"]
 
 
-def test_a_caption_replaces_the_figures_own_and_can_be_taken_back():
-    basket = _basket()
-    assert basket.figures()[1].caption == "Ours: 50 % of L8_H11 → the letter & {more}."
+def test_a_caption_keeps_the_figures_own_unless_told_otherwise():
+    basket, given = _basket(), "Ours: 50 % of L8_H11 → the letter & {more}."
+    assert basket.figures()[1].caption == given + " " + heads().caption
+    assert basket.keeping(1, "nothing").figures()[1].caption == given
     assert basket.with_caption(1, " ").figures()[1].caption == heads().caption
-    named = basket.captioned({"circuit-table-2": "Again."})
-    assert [f.caption for f in named.figures()][::2] == [table().caption, "Again."]
+    assert basket.place_of("circuit-table-2") == 2
+    again = Basket.from_json(basket.keeping(1, "nothing").to_json())
+    assert again.figures()[1].caption == given
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,8 @@ def test_a_caption_replaces_the_figures_own_and_can_be_taken_back():
         (lambda b: b.moved(0, -1), "none at place -1"),
         (lambda b: b.with_preset(0, "wide"), "'wide'.*column, text"),
         (lambda b: b.with_caption(0, "x" * 5000), "5,000 characters.*4,000"),
-        (lambda b: b.captioned({"head": ""}), "'head'.*circuit-table, heads, circuit-table-2"),
+        (lambda b: b.place_of("head"), "'head'.*circuit-table, heads, circuit-table-2"),
+        (lambda b: b.keeping(0, "evidense"), "'evidense'.*'evidence'"),
     ],
 )
 def test_an_edit_that_cannot_be_is_refused(edit, message):
@@ -103,6 +106,8 @@ def test_a_basket_may_name_the_files_of_its_figures(tmp_path):
         ('{"schema": 1, "basket": [{}]}', "figure 1 should have either 'figure' or 'file'"),
         ('{"schema": 1, "basket": [{"figure": {}, "caption": 5}]}', "'caption' of figure 1.*5"),
         ('{"schema": 1, "basket": [{"figure": {}}]}', "figure 1: The stored figure cannot be read"),
+        ('{"schema": 1, "basket": [{"figure": {}, "keeps": null}]}', "'keeps' of figure 1.*None"),
+        ("[" * 100_000, "not JSON"),
         ('{"schema": 1, "basket": [{"file": 5}]}', "'file' should be text"),
     ],
 )
@@ -123,7 +128,13 @@ def test_the_zip_has_every_file_of_every_figure_and_the_same_bytes_again(tmp_pat
         stored = {name: archive.read(name) for name in names}
     kinds = ("pdf", "svg", "html", "csv", "figure.json")
     figures = [f"figures/{n}.{k}" for n in _names(basket) for k in kinds]
-    general = ["figures.tex", "provenance.json", "basket.json", "figures/plotly.min.js"]
+    general = [
+        "README.txt",
+        "figures.tex",
+        "provenance.json",
+        "basket.json",
+        "figures/plotly.min.js",
+    ]
     assert sorted(names) == sorted(figures + general)
     assert stored["basket.json"].decode() == basket.to_json()
     spec = FigureSpec.from_json(stored["figures/heads.figure.json"].decode())
@@ -143,7 +154,17 @@ def test_figures_tex_includes_each_figure_once_under_its_label():
     labels = ["fig:circuit-table", "fig:heads", "fig:circuit-table-2"]
     assert re.findall(r"\\label{(.*?)}", text) == labels
     assert re.findall(r"\\begin{(figure\*?)}", text) == ["figure", "figure*", "figure*"]
-    assert r"\caption{Ours: 50 \% of L8\_H11 \(\rightarrow\) the letter \& \{more\}.}" in text
+    assert r"\caption{Ours: 50 \% of L8\_H11 \(\rightarrow\) the letter \& \{more\}. " in text
+
+
+def test_the_zip_says_what_is_wider_than_asked_for():
+    basket = Basket().add(heads()).add(mixed())
+    with zipfile.ZipFile(io.BytesIO(zip_bytes(basket, ["svg"]))) as archive:
+        readme = archive.read("README.txt").decode()
+        records = json.loads(archive.read("provenance.json"))["figures"]
+    (note,) = [line for line in readme.splitlines() if " in wide " in line]
+    assert note.startswith("overview is 6.75 in wide and not 3.25 in (column), because")
+    assert [(r["width_in"], r["note"]) for r in records] == [(3.25, ""), (6.75, note)]
 
 
 def test_an_empty_basket_and_an_unknown_format_are_refused_before_drawing():

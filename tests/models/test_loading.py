@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from mechbench.errors import CheckpointError, ModelNotFoundError, SpecError, TokenizerError
 from mechbench.models import bundled as bundled_module
 from mechbench.models import hub
-from mechbench.models.loading import bundled_models, load_model
+from mechbench.models.loading import bundled_models, load_model, usual_processing
 from mechbench.models.variants.gpt2 import GPT2, TINY
 from tests.models.hugging_face_models import write_gpt2
 
@@ -252,3 +252,26 @@ def test_dtype_by_name_or_value(tmp_path, dtype):
     assert model.cfg.dtype == torch.bfloat16
     with pytest.raises(SpecError, match="no training snapshots"):
         load_model(tmp_path, snapshot=3)
+
+
+ALL, NONE = ("fold_ln", "center_writing_weights", "center_unembed"), ()
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("mixed-gpt2", ALL), ("mixed-yoco", NONE), ("twohop", NONE), ("planted-induction", NONE)],
+)
+def test_the_usual_processing_is_what_the_architecture_allows(name, steps):
+    usual = usual_processing(name)
+    assert usual.steps == steps
+    assert load_model(name, **vars(usual)).source.processing == steps
+
+
+def test_the_usual_processing_of_folders(data, tmp_path):
+    assert usual_processing("tiny-demo").steps == ALL
+    edit(data / "models" / "tiny-demo", config={**SIZES, "ln_folded": True})
+    assert usual_processing("tiny-demo").steps == ALL[1:]
+    write_gpt2(tmp_path / "theirs")
+    assert usual_processing(tmp_path / "theirs").steps == ALL
+    with pytest.raises(ModelNotFoundError):
+        usual_processing("no-such-model")

@@ -16,6 +16,7 @@ from mechbench.interventions.states import block_outputs
 from mechbench.results.back_patching import NOISE, OTHER, OWN, STATES
 from mechbench.tasks.two_hop import TwoHopTask
 
+PLACES = ("t1", "t2")
 _ROWS_AT_ONCE = 16384
 
 
@@ -75,6 +76,22 @@ def patch_all_pairs(
     return tokens
 
 
+def noise_state(
+    layers: Tensor, source: int, target: int, *, seed: int, query: int, place: str
+) -> Tensor:
+    """The noise that ``patch_all_pairs`` writes into a cell, ``[d_model]``.
+
+    A forward cell, where that writes none, has a draw of its own.
+
+    Args:
+        layers: the outputs of the query's blocks at the place, ``[layer d_model]``.
+    """
+    cells = _cells(len(layers), forward=False)
+    cells = cells if source > target else [(source, target)]
+    noisy = _noisy(layers, cells, (seed, query, PLACES.index(place)))
+    return noisy[cells.index((source, target))]
+
+
 def _cells(n_layers: int, *, forward: bool) -> list[tuple[int, int]]:
     """Pairs (source, target) of different layers."""
     layers = range(n_layers)
@@ -99,7 +116,7 @@ def _batch(
         for p, place in enumerate(places):
             layers = outputs[row_of[from_query], p]
             if state == NOISE:
-                layers = _noisy(layers, cells, (seed, query, p))
+                layers = _noisy(layers, cells, (seed, query, PLACES.index(place)))
             index = range(len(cells)) if state == NOISE else [source for source, _ in cells]
             position = int(task.spans[place][query])
             patches += [

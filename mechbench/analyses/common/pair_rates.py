@@ -128,13 +128,14 @@ def rates(
 
 
 def grid(success: xr.DataArray, sets: xr.DataArray, seed: int) -> xr.DataArray:
-    """Dims ``(estimate rule state set position source target)``."""
+    """Dims ``(estimate rule state set position source target)``; no state where there is none."""
     parts = []
     for name in SETS:
         members = sets[PROMPT].values[sets.values == name]
         parts.append(estimate_or_nan(success.sel({PROMPT: list(members)}), seed))
     whole = xr.concat(parts, dim=SET).assign_coords({SET: list(SETS)})
-    whole = whole.transpose(ESTIMATE, RULE, STATE, SET, POSITION, SOURCE, TARGET)
+    axes = (ESTIMATE, RULE, STATE, SET, POSITION, SOURCE, TARGET)
+    whole = whole.transpose(*(axis for axis in axes if axis in whole.dims))
     return whole.assign_attrs(units="share", long_name="queries answered right")
 
 

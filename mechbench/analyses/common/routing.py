@@ -28,14 +28,19 @@ def require_routers(model: HookedModel) -> MoD:
 
 @contextmanager
 def routed_by(
-    model: MoD, mode: str, *, capacity: float | None = None, seed: int = 0
+    model: MoD,
+    mode: str,
+    *,
+    capacity: float | None = None,
+    threshold: float = 0.0,
+    seed: int = 0,
 ) -> Iterator[None]:
-    """The model in another route mode, and with another capacity, for a while."""
+    """The model in another route mode, and with another capacity or threshold, for a while."""
     routers = model.routers.values()
     before = [(r.seed, r.threshold, r.capacity) for r in routers]
     own = model.route_mode
     try:
-        model.set_route_mode(mode, seed=seed)
+        model.set_route_mode(mode, seed=seed, threshold=threshold)
         if capacity is not None:
             model.set_capacity(capacity)
         yield

@@ -264,7 +264,7 @@ SPEC = VariantSpec(
     title="DeepSeek-V2",
     paper="DeepSeek-AI 2024, arXiv 2405.04434",
     control="llama",
-    inspections=("latent_attention", "expert_load", "expert_interventions"),
+    inspections=("latent_attention", "expert_load", "expert_interventions", "expert_knockout"),
     hook_shapes={
         "attn.hook_q_latent": "batch pos q_latent",
         "attn.hook_kv_latent": "batch pos kv_latent",

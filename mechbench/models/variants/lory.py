@@ -256,7 +256,7 @@ SPEC = VariantSpec(
     title="Lory",
     paper="Zhong et al. 2024, arXiv 2405.03133",
     control="llama",
-    inspections=("expert_load", "expert_interventions", "merged_experts"),
+    inspections=("expert_load", "expert_interventions", "expert_knockout", "merged_experts"),
     hook_shapes={
         "mlp.hook_segment_mean": "batch segment d_model",
         "mlp.hook_router_logits": "batch segment expert",

@@ -272,7 +272,7 @@ SPEC = VariantSpec(
     cache_elements=_cache_elements,
     title="Mixture-of-Depths",
     paper="Raposo et al. 2024, arXiv 2404.02258",
-    inspections=("router_map", "router_interventions"),
+    inspections=("router_map", "router_interventions", "token_routes", "forced_route"),
     hook_shapes={
         "mod.hook_router_logits": "batch pos",
         "mod.hook_router_weights": "batch pos",

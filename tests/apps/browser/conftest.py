@@ -75,8 +75,8 @@ def user(chromium):
     """Opens pages as a new user; a request that leaves this machine fails the test."""
     contexts, outside = [], []
 
-    def new_user():
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    def new_user(**options):
+        context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
 
         def check(route):

@@ -20,17 +20,6 @@ def swept(server, tiny):
     return run_experiment(spec, server[1]).run_id
 
 
-@pytest.mark.parametrize("name", ["start", "patching", "prompts", "runs"])
-def test_every_page_opens_without_an_error(server, user, name):
-    page = user()
-    page.goto(f"{server[0]}/{name}" if name != "start" else server[0])
-    page.wait_for_selector("h1", timeout=20000)
-    settled(page)
-    assert page.locator("[data-testid=stException]").count() == 0
-    assert page.locator("[data-testid=stAlertContentError]").count() == 0
-    picture(page, name)
-
-
 def test_clicks_land_on_the_clicked_cell(server, user, swept):
     address, _ = server
     page = user()
