@@ -11,8 +11,6 @@ from apps.common.text import plain
 from mechbench.errors import CircuitError
 from mechbench.graphs.annotations import LONGEST_LABEL, Annotations
 
-_PICKED = "url-picked"  # what the list of nodes is called in the session
-
 
 def picked_param(nodes: Sequence[str]) -> state.Several:
     """The nodes that are chosen for a group."""
@@ -34,8 +32,7 @@ def pick_told(key: str, nodes: Sequence[str]) -> None:
         return
     before = state.read(picked_param(nodes))
     after = [n for n in before if n != node] + ([] if node in before else [node])
-    st.session_state[_PICKED] = after
-    state.write(picked=tuple(after))
+    state.follow(picked=tuple(after))
 
 
 def note_controls(notes: Annotations, nodes: Sequence[str], selected: str) -> None:
@@ -89,8 +86,6 @@ def _group(nodes: Sequence[str]) -> None:
             except CircuitError as error:
                 st.error(plain(str(error)))
                 return
-            state.write(picked=None)
-            st.session_state.pop(_PICKED, None)
             st.rerun(scope="fragment")
 
 

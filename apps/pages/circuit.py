@@ -49,6 +49,7 @@ from mechbench.results.run import Run
 
 _GRAPH = "circuit-graph"
 _AT_FIRST = 60  # edges
+_WEIGHTS = "Its weights are taken as they are stored: edges have the same scores on folded ones."
 _OF_THIS = ("t", "node", "picked", "notes", "circuit")
 
 
@@ -80,7 +81,7 @@ def draw() -> None:
 def _form(run: Run | None) -> tuple[ExperimentSpec, int]:
     """What the controls describe, at first that of the run; and how many random circuits."""
     params = {} if run is None else ExperimentSpec.model_validate(run.spec).steps[0].params
-    model, part = subject(run)
+    model, part = subject(run, weights=_WEIGHTS)
     columns = st.columns([4, 3, 3])
     with columns[0]:
         method = state.select(
@@ -181,7 +182,7 @@ def _switches(shown: Shown) -> tuple[bool, bool, bool]:
     columns = st.columns(3)
     with columns[0]:
         prune = shown.loaded is None and state.toggle(
-            "Only paths from input to logits",
+            "Only input to logits",
             state.Flag("prune", False),
             help="Leaves out edges that lie on no path, which do nothing under patching (as Hanna "
             "et al. 2024 prune). They count for the complement and for the size.",
