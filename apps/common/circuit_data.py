@@ -101,4 +101,5 @@ def _lines(curve: CircuitCurve) -> dict[str, object]:
     }
     lists = {name: values.tolist() for name, values in found.items() if values is not None}
     share = panel.x.tolist()
-    return {"share": share, "low": share[0], "yLimits": y_limits(panel), **lists}
+    words = [own.label, random.label, rest.label]
+    return {"share": share, "low": share[0], "yLimits": y_limits(panel), "words": words, **lists}

@@ -21,6 +21,16 @@ function element(tag, text, parent, role) {
   return made;
 }
 
+// Sample lines with words; each is (words, colour, kind of line).
+function legend(place, entries) {
+  place.replaceChildren();
+  for (const [words, colour, line] of entries) {
+    const entry = element("span", "", place);
+    element("i", "", entry).style.cssText = `border-top-color: ${colour}; border-top-style: ${line}`;
+    entry.append(words);
+  }
+}
+
 class CircuitGraph {
   constructor(root) {
     this.canvas = root.querySelector("canvas.graph");
@@ -29,6 +39,7 @@ class CircuitGraph {
     this.count = root.querySelector(".count");
     this.word = root.querySelector(".word");
     this.side = root.querySelector(".side");
+    this.keys = [root.querySelector(".edges-key"), root.querySelector(".curve-key")];
     this.at = null;
   }
 
@@ -38,7 +49,7 @@ class CircuitGraph {
     if (this.text !== data.graph) {
       this.text = data.graph;
       this.graph = JSON.parse(data.graph);
-      this.given = this.at = null;
+      this.given = this.at = this.inks = null;
     }
     this.data = data;
     this.view = shownNodes(this.graph, data);
@@ -104,6 +115,28 @@ class CircuitGraph {
       ...data.exact, share: reaching(graph, data.exact.threshold) / graph.nGraphEdges,
     };
     paintCurve(this.curve, graph.curve, share, exact, ink, colours);
+    this.explain(colours, ink);
+  }
+
+  explain(colours, ink) {
+    const { graph } = this;
+    if (this.inks === colours) return;
+    this.inks = colours;
+    legend(this.keys[0], [
+      ["helps the metric", colours.positive, "solid"],
+      ["opposes it", colours.negative, "solid"],
+      ["into q", colours.grey, "dashed"],
+      ["into k", colours.grey, "dotted"],
+      ["into v, MLP, logits", colours.grey, "solid"],
+    ]);
+    if (!graph.curve) return this.keys[1].replaceChildren();
+    const [own, random, rest] = graph.curve.words;
+    legend(this.keys[1], [
+      [`circuits ${own}, with 95 % interval`, colours.curve, "solid"],
+      [rest, colours.rest, "dashed"],
+      [random, colours.grey, "dotted"],
+      ["threshold; the dot is measured exactly", ink, "solid"],
+    ]);
   }
 
   // The node under a point of the page, or the edge nearest to it.

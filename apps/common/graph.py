@@ -30,6 +30,10 @@ canvas.graph { cursor: pointer; }
 .side button:hover, .side button:focus-visible { border-color: var(--st-primary-color); }
 .edges button { display: flex; justify-content: space-between; gap: 8px; width: 100%; }
 .edges span:last-child { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.key { font-size: 12px; opacity: 0.85; }
+.key span { display: inline-block; margin-right: 14px; }
+.key i { display: inline-block; width: 20px; border-top: 3px solid; margin-right: 5px;
+  vertical-align: middle; }
 .word { min-height: 1.5em; padding: 4px 0; }
 """
 _HTML = """<div class="box"><label class="cut"><span>Threshold</span>
@@ -37,8 +41,8 @@ _HTML = """<div class="box"><label class="cut"><span>Threshold</span>
 <div class="columns"><div class="drawn"><canvas class="graph" tabindex="0" role="application"
 aria-label="Circuit graph. Arrow keys move between nodes, Enter pins one, Space chooses it, Shift
 and Enter collects it."></canvas><div class="word" role="status" aria-live="polite"></div>
-<canvas class="curve" role="img" aria-label="Faithfulness by size of the circuit; a line marks the
-threshold."></canvas></div><div class="side"></div></div></div>"""
+<div class="key edges-key"></div><canvas class="curve" role="img"
+aria-label="Faithfulness by size of the circuit; a line marks the threshold."></canvas><div class="key curve-key"></div></div><div class="side"></div></div></div>"""
 
 _SCRIPTS = ("graph_model.js", "graph_paint.js", "graph_curve.js", "graph.js")
 _mount = component(

@@ -36,7 +36,7 @@ from apps.common.frame import framed
 from apps.common.graph import threshold_graph, told
 from apps.common.session import store
 from apps.common.subject import subject
-from apps.common.text import plain
+from apps.common.text import plain, three_digits
 from apps.common.work import finished_result, named_run, run_button, show_state
 from mechbench.errors import MechbenchError
 from mechbench.experiments.spec import ExperimentSpec
@@ -180,7 +180,7 @@ def _draw_view(run_id: str | None, spec_json: str, n_random: int) -> None:
 
 def _switches(shown: Shown) -> tuple[bool, bool, bool]:
     columns = st.columns(3)
-    with columns[0]:
+    with columns[2]:
         prune = shown.loaded is None and state.toggle(
             "Only input to logits",
             state.Flag("prune", False),
@@ -193,7 +193,7 @@ def _switches(shown: Shown) -> tuple[bool, bool, bool]:
             state.Flag("merged", False),
             help="Supernodes, as in attribution graphs (Ameisen et al. 2025).",
         )
-    with columns[2]:
+    with columns[0]:
         exact = state.toggle(
             "Measure on release",
             state.Flag("exact", True),
@@ -252,15 +252,15 @@ def _exact(test: ExperimentSpec, run: Run | None, notes: Annotations) -> Circuit
     columns = st.columns(4)
     shares = {"Faithfulness": result.faithfulness, "All but the circuit": result.complement}
     for column, (label, share) in zip(columns, shares.items(), strict=False):
-        mean, low, high = share.values
-        column.metric(label, f"{mean:.3f}", help="1 is the whole model, 0 no edge intact.")
-        column.caption(plain(f"95 % interval {low:.3f} to {high:.3f}"))
+        mean, low, high = (three_digits(value) for value in share.values)
+        column.metric(label, mean, help="1 is the whole model, 0 no edge intact.")
+        column.caption(plain(f"95 % interval {low} to {high}"))
     for column, null in zip(columns[2:], result.random_summary["null"].values, strict=True):
-        mean, low, high = result.random_summary.sel(null=null).values
-        column.metric(f"Random, {null}", f"{mean:.3f}", help=_NULLS[str(null)])
+        mean, low, high = map(three_digits, result.random_summary.sel(null=null).values)
+        column.metric(f"Random, {null}", mean, help=_NULLS[str(null)])
         p = float(result.p_value.sel(null=null))
         n = result.random.sizes["draw"]
-        column.caption(plain(f"{n} from {low:.3f} to {high:.3f}; p = {p:.3g}"))
+        column.caption(plain(f"{n} from {low} to {high}; p = {p:.3g}"))
     st.caption(
         plain(
             f"{len(result.edges):,} of {result.n_graph_edges:,} edges. {rule_in_words(result)} "
