@@ -12,15 +12,17 @@ from mechbench.models.variants import gpt2
 from mechbench.resources import bundled
 
 
-def write_tiny_model(folder: Path) -> Path:
-    """A model folder of mechbench's own format: two random layers, the bundled tokenizer."""
+def write_tiny_model(folder: Path, **sizes: int) -> Path:
+    """A model folder of mechbench's own format: two random layers, the bundled tokenizer.
+
+    ``sizes`` replace those of the config.
+    """
     folder.mkdir()
     shipped = bundled("data") / "tokenizers" / "acronyms" / "tokenizer.json"
     tokenizer = json.loads(shipped.read_text(encoding="utf-8"))
     tokens = {*tokenizer["model"]["vocab"], *(t["content"] for t in tokenizer["added_tokens"])}
-    config = gpt2.GPT2Config(
-        n_layers=2, n_heads=2, d_model=8, d_mlp=16, n_ctx=16, d_vocab=len(tokens)
-    )
+    small = {"n_layers": 2, "n_heads": 2, "d_model": 8, "d_mlp": 16, "n_ctx": 16}
+    config = gpt2.GPT2Config(**{**small, **sizes}, d_vocab=len(tokens))
     torch.manual_seed(0)
     state = gpt2.SPEC.build(config, "tiny").state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors")

@@ -1,13 +1,18 @@
 """The dashboard in a real Chromium; skipped where there is none."""
 
+import json
+import os
 import random
 import socket
+import statistics
+import time
 from urllib.parse import urlparse
 
 import pytest
 
 from mechbench.experiments.runner import run_experiment
 from tests.apps.browser.pages import picture, query, settled
+from tests.small_experiment import write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -20,65 +25,163 @@ def swept(server, tiny):
     return run_experiment(spec, server[1]).run_id
 
 
-def test_clicks_land_on_the_clicked_cell(server, user, swept):
-    address, _ = server
+@pytest.fixture(scope="module")
+def large(server, tmp_path_factory):
+    """Ids of finished sweeps of eight layers: by eight heads, and by the prompt's positions."""
+    from apps.common.specs import one_step
+
+    model = write_tiny_model(tmp_path_factory.mktemp("large") / "wide", n_layers=8, n_heads=8)
+    task = {"name": "acronyms", "n": 2, "seed": 0}
+    specs = [
+        one_step("patching", f"A sweep of {site}", str(model), task, "patch_sweep", site=site)
+        for site in ("z", "resid_pre")
+    ]
+    return [run_experiment(spec, server[1]).run_id for spec in specs]
+
+
+LEFT, BOTTOM, TOP, RIGHT = 56, 46, 6, 8  # as in heatmap.js
+
+
+def position(canvas, cell, shape, within):
+    """Where a cell is; row 0 is at the bottom, and ``within`` is from 0 to 1 in the cell."""
+    box = canvas.bounding_box()
+    wide = (box["width"] - LEFT - RIGHT) / shape[1]
+    high = (box["height"] - TOP - BOTTOM) / shape[0]
+    return {
+        "x": LEFT + wide * (cell[1] + within[0]),
+        "y": TOP + high * (shape[0] - 1 - cell[0] + within[1]),
+    }
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_clicks_land_on_the_clicked_cell(server, user, large, which):
+    """30 of 30 at random offsets, on maps of real size."""
+    address, store = server
+    shape = store.open(large[which]).load_result("patch-sweep").effect.shape[:2]
+    assert shape[0] == 8 and shape[1] >= (8, 11)[which]
     page = user()
-    page.goto(f"{address}/patching?run={swept}")
+    page.goto(f"{address}/patching?run={large[which]}")
     canvas = page.locator("canvas").first
-    canvas.wait_for(timeout=20000)
+    canvas.wait_for(timeout=60000)
     settled(page)
-    generator = random.Random(0)
-    left, bottom, top, right, n = 56, 46, 6, 8, 2  # as in heatmap.js; two layers of two heads
-    last = None
-    for _ in range(30):
-        cell = generator.choice([c for c in [(0, 0), (0, 1), (1, 0), (1, 1)] if c != last])
-        box = canvas.bounding_box()
-        wide, high = (box["width"] - left - right) / n, (box["height"] - top - bottom) / n
-        x = left + wide * (cell[1] + generator.uniform(0.02, 0.98))
-        y = top + high * (n - 1 - cell[0] + generator.uniform(0.02, 0.98))
-        canvas.click(position={"x": x, "y": y})
-        wanted = f"**layer={cell[0]}*place={cell[1]}*"
-        page.wait_for_url(wanted, timeout=10000)
-        last = cell
-    page.wait_for_selector(f"text=layer {last[0]}, head {last[1]}", timeout=10000)
+    generator = random.Random(which)
+    cells = [(r, c) for r in range(shape[0]) for c in range(shape[1])]
+    for cell in generator.sample(cells, 30):
+        within = generator.uniform(0.02, 0.98), generator.uniform(0.02, 0.98)
+        canvas.click(position=position(canvas, cell, shape, within))
+        page.wait_for_function(
+            "([row, col]) => { const at = new URLSearchParams(location.search);"
+            "return at.get('layer') === `${row}` && at.get('place') === `${col}`; }",
+            arg=list(cell),
+            timeout=20000,
+        )
+    page.wait_for_selector(f"text=layer {cell[0]}, ", timeout=20000)
     settled(page)
-    picture(page, "patching-cell")
+    picture(page, f"patching-cell-{which}")
+
+
+def test_cached_cells_open_fast(server, user, large):
+    """From the click to the drawn close look, cell to cell; median of 20."""
+    page = user()
+    page.goto(f"{server[0]}/patching?run={large[0]}&layer=0&place=0")
+    canvas = page.locator("canvas").first
+    canvas.wait_for(timeout=60000)
+    settled(page)
+    cells = [(0, 1), (3, 4), (7, 7), (5, 2), (0, 0)]
+    taken = []
+    for cell in cells * 5:
+        at = position(canvas, cell, (8, 8), (0.5, 0.5))
+        start = time.perf_counter()
+        canvas.click(position=at)
+        page.wait_for_function(
+            "([row, col]) => document.querySelector('.cell-title')?.textContent"
+            ".includes(`layer ${row}, head ${col}`)",
+            arg=list(cell),
+            polling=5,
+            timeout=20000,
+        )
+        taken.append(time.perf_counter() - start)
+    median = statistics.median(taken[5:])
+    load = os.getloadavg()[0]
+    print(f"median {1000 * median:.0f} ms, max {1000 * max(taken[5:]):.0f} ms, load {load:.1f}")
+    assert median < 1.0  # 0.3 s where nothing else runs; a loaded machine must not fail it
+
+
+def test_collected_cells_are_in_the_address_and_patched_together(server, user, swept):
+    page = user()
+    page.goto(f"{server[0]}/patching?run={swept}&layer=0&place=0&cells=0.1")
+    canvas = page.locator("canvas").first
+    canvas.wait_for(timeout=60000)
+    settled(page)
+    for cell in ((1, 0), (1, 1), (0, 1)):  # the last one was collected, and is let go
+        at = position(canvas, cell, (2, 2), (0.5, 0.5))
+        canvas.click(position=at, modifiers=["Shift"])
+    page.wait_for_function(
+        "() => new URLSearchParams(location.search).get('cells') === '1.0,1.1'", timeout=20000
+    )
+    page.get_by_text("Patch them together").click()
+    page.wait_for_selector("text=Patching 2 cells of z together", timeout=60000)
+    settled(page)
+    picture(page, "patching-together")
+    other = user()
+    other.goto(page.url)
+    other.wait_for_selector("text=Patching 2 cells of z together", timeout=60000)
 
 
 def test_cells_are_reached_by_the_keyboard_and_links_restore_them(server, user, swept):
     address, _ = server
     page = user()
     page.goto(f"{address}/patching?run={swept}&layer=0&place=0")
-    page.wait_for_selector("text=layer 0, head 0", timeout=20000)
+    page.wait_for_selector("text=layer 0, head 0", timeout=60000)
     settled(page)
     page.locator("canvas").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    page.wait_for_url("**layer=1*place=1*", timeout=10000)
+    page.wait_for_url("**layer=1*place=1*", timeout=20000)
     other = user()
     other.goto(page.url)
-    other.wait_for_selector("text=layer 1, head 1", timeout=20000)
+    other.wait_for_selector("text=layer 1, head 1", timeout=60000)
 
 
-def test_a_job_survives_a_reload_and_others_do_not_see_it(server, user, tiny):
+def test_a_job_survives_a_reload_and_holds_up_and_shows_nobody(server, user, tiny):
     address, store = server
     page, other = user(), user()
-    page.goto(f"{address}/patching?model={tiny}&n=128&seed=7")
+    page.goto(f"{address}/patching?model={tiny}&n=512&seed=7&site=resid_pre")
     page.get_by_role("button", name="Run the sweep").click()
-    page.wait_for_url("**run=*", timeout=20000)
+    page.wait_for_url("**run=*", timeout=60000)
     run_id = query(page)["run"]
     page.reload()
-    page.wait_for_selector(f"text={run_id}", timeout=20000)
+    page.wait_for_selector(f"text={run_id}", timeout=60000)
+    start = time.perf_counter()
     other.goto(f"{address}/runs")
-    other.wait_for_selector("h1", timeout=20000)
+    other.wait_for_selector("h1", timeout=60000)
     settled(other)
+    load = os.getloadavg()[0]
+    print(f"another user's page: {time.perf_counter() - start:.1f} s, load {load:.1f}")
     assert run_id not in other.content()
-    page.locator("canvas").first.wait_for(timeout=30000)
+    page.get_by_text("Click a cell").wait_for(timeout=200000)
     page.goto(f"{address}/runs")
     listed = page.locator(f"text={run_id}").first  # a canvas draws the table; its text is hidden
-    listed.wait_for(state="attached", timeout=20000)
+    listed.wait_for(state="attached", timeout=60000)
     assert store.open(run_id).status().state == "finished"
+
+
+def test_an_upload_in_the_browser(server, user):
+    page = user()
+    page.goto(f"{server[0]}/prompts?task=pairs")
+    page.get_by_text("Upload pairs").click()
+    row = {"clean": "A", "corrupted": "The The", "answer": "C"}
+    files = page.locator("input[type=file]")
+    files.set_input_files(
+        {"name": "x.json", "mimeType": "application/json", "buffer": json.dumps([row]).encode()}
+    )
+    page.wait_for_url("**pairs=*", timeout=60000)
+    page.locator(".chip").first.wait_for(timeout=60000)
+    settled(page)
+    assert page.locator("[data-testid=stAlertContentError]").count() == 1
+    assert page.locator(".differs").count() >= 2
+    picture(page, "prompts-misfit")
 
 
 @pytest.mark.parametrize(
