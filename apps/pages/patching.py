@@ -239,7 +239,7 @@ def _cell(sweep: ExperimentSpec, result: PatchSweep) -> None:
     figure = answer_figure(spec)
     units = result.effect.attrs["units"]
     numbers = [
-        f"{name} {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        f"{name} {mean:+.3g} [{low:+.3g}, {high:+.3g}]"
         for name, (mean, low, high) in result.at(*cell).items()
     ]
     st.markdown(plain(f"{'; '.join(numbers)} ({units}; share of the way to the other run)"))

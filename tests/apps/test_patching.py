@@ -78,7 +78,7 @@ def test_the_chosen_cell_tells_its_intervals(page, swept):
     line = next(plain_text(m.value) for m in shown.markdown if "change" in m.value)
     for name, values in (("change", result.summary), ("control", result.control)):
         mean, low, high = values[:, 1, 1].values
-        assert f"{name} {mean:+.3f} [{low:+.3f}, {high:+.3f}]" in line
+        assert f"{name} {mean:+.3g} [{low:+.3g}, {high:+.3g}]" in line
     assert any("Metric:" in plain_text(c.value) for c in shown.caption)
 
 

@@ -6,8 +6,17 @@ import sys
 import time
 from threading import Event
 
+import pytest
+
+from apps.common.session import workers
 from mechbench.results.store import RunStore
 from tests.apps.conftest import APP
+
+
+@pytest.fixture(autouse=True)
+def no_worker():
+    """Jobs of other tests leave their worker, whose model the page would show."""
+    workers().close()
 
 
 def test_the_example_is_there_and_runs_are_linked(page, stored):
