@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+from mechbench.figures.spec import FigureSpec
 from tests.apps.conftest import APP
+from tests.figures.style import check_caption, check_stored
 
 
 def test_the_example_is_there_and_runs_are_linked(page, stored):
@@ -13,6 +15,13 @@ def test_the_example_is_there_and_runs_are_linked(page, stored):
     assert shown.title[0].value == "mechbench"
     captions = [c.value for c in shown.caption]
     assert "acronyms" in captions[0] and any("None yet" in c for c in captions)
+
+
+def test_the_example_is_a_figure_like_all_others():
+    path = APP.parent / "examples" / "example.figure.json"
+    figure = FigureSpec.from_json(path.read_text(encoding="utf-8"))
+    check_caption(figure)
+    check_stored(figure)
 
 
 def test_an_empty_folder_says_what_to_do(page, tmp_path):

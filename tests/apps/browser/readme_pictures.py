@@ -7,7 +7,7 @@ from PIL import Image
 
 from mechbench.resources import bundled
 
-NAMES = ("patching-cell", "figures-basket")
+NAMES = ("readme-patching", "readme-figures")
 FOLDER = bundled("apps") / "screenshots"
 MOST_BYTES = 300_000
 _LOWEST = 1500  # pixels of a picture's height; what is below is cut off
