@@ -57,7 +57,7 @@ def test_loaded_models_are_shown_and_released(page, stored, tiny):
     root = stored[0].path.parent
     shown = page(root, "prompts", model=tiny, n=2)
     assert not shown.exception and not shown.error
-    shown.switch_page("pages/start.py").run()
+    shown.switch_page("views/start.py").run()
     (button,) = [b for b in shown.button if b.label == "Release"]
     line = next(m.value for m in shown.markdown if "for answers" in m.value)
     assert "MB" in line and "float32" in line
@@ -82,7 +82,7 @@ def test_jobs_are_listed_with_a_button_that_cancels(page, tiny, tmp_path, monkey
     shown = page(tmp_path, "patching", model=tiny, n=2)
     shown.button[0].click().run()
     run_id = shown.query_params["run"]
-    shown.switch_page("pages/start.py").run()
+    shown.switch_page("views/start.py").run()
     assert not shown.exception and not shown.error
     shown.button(key=f"cancel-{run_id}").click().run()
     go.set()

@@ -7,6 +7,7 @@ from urllib.parse import urlparse
 import pytest
 
 from mechbench.experiments.runner import run_experiment
+from tests.apps.browser.conftest import serving
 from tests.apps.browser.pages import picture, query, settled
 
 
@@ -79,6 +80,19 @@ def test_a_job_survives_a_reload_and_others_do_not_see_it(server, user, tiny):
     listed = page.locator(f"text={run_id}").first  # a canvas draws the table; its text is hidden
     listed.wait_for(state="attached", timeout=20000)
     assert store.open(run_id).status().state == "finished"
+
+
+def test_the_first_page_of_a_new_server_has_the_dashboard_around_it(chromium, tmp_path):
+    """Also where it is not the first one of the navigation: its login comes before everything."""
+    secret = {"MECHBENCH_STORE": str(tmp_path), "MECHBENCH_MODELS": ""}
+    with serving(secret, tmp_path / "server.log") as address:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(f"{address}/runs")
+        page.wait_for_selector("h1", timeout=60000)
+        settled(page)
+        assert "Explore" in page.locator("[data-testid=stSidebar]").inner_text()
+        context.close()
 
 
 @pytest.mark.parametrize(

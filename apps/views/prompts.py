@@ -59,7 +59,7 @@ def draw() -> None:
     show_chips(figure)
     show_figure(figure, "pairs")
     st.page_link(
-        "pages/patching.py",
+        "views/patching.py",
         label="Patch between these prompts",
         query_params={
             name: str(value)
