@@ -18,6 +18,7 @@ def test_a_cell_of_a_sweep_is_collected_for_a_paper(server, user):
     page.wait_for_selector("text=z of layer 1, head 6", timeout=60000)
     settled(page)
     picture(page, NAMES[0])
+    page.get_by_text("Show the patch as a figure").click()
     page.get_by_role("button", name="Add to basket").first.click()
     page.wait_for_selector("text=now has 1 figure", timeout=20000)
     page.get_by_role("link", name="Start").first.click()
@@ -29,6 +30,9 @@ def test_a_cell_of_a_sweep_is_collected_for_a_paper(server, user):
     page.wait_for_selector("text=2. Heads, current word corrupted", timeout=20000)
     settled(page)
     page.get_by_role("radio", name="text (6.75 in)").first.check(force=True)
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stImage] img').naturalWidth > 1500", timeout=20000
+    )
     settled(page)
     picture(page, NAMES[1])
     basket = Basket.load(store.root / "baskets" / f"{query(page)['basket']}.basket.json")
