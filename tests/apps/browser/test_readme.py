@@ -31,7 +31,7 @@ def test_a_cell_of_a_sweep_is_collected_for_a_paper(server, user):
     settled(page)
     page.get_by_role("radio", name="text (6.75 in)").first.check(force=True)
     page.wait_for_function(
-        "document.querySelector('[data-testid=stImage] img').naturalWidth > 1500", timeout=20000
+        "document.querySelector('[data-testid=stImage] img').naturalWidth > 1200", timeout=20000
     )
     settled(page)
     picture(page, NAMES[1])
