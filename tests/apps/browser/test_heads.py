@@ -6,7 +6,6 @@ import shutil
 import socket
 import statistics
 import subprocess
-import time
 
 import pytest
 from safetensors.torch import save_file
@@ -116,27 +115,29 @@ def test_a_cell_of_the_lens_tells_tokens_and_the_ranks_path(server, user):
     assert "3_pre" in other.locator(".tops-title").inner_text()
 
 
+ANSWERED = """element => new Promise(done => {
+  const before = location.href, start = performance.now();
+  const app = document.querySelector("[data-testid=stApp]");
+  const look = () =>
+    location.href !== before && app.dataset.testScriptState === "notRunning"
+      ? done(performance.now() - start) : setTimeout(look, 2);
+  element.click();
+  look();
+})"""
+
+
 @pytest.mark.parametrize(("view", "what"), [("attention", TOKENS), ("lens", CELLS)])
 def test_a_cached_click_is_answered_in_time(server, user, view, what):
     """From the click to the address, which the server writes, and a page at rest; median of 20."""
     page = opened(user(), server[0], what, model="mixed-gpt2", task="ioi", n=8, view=view)
     places = page.locator(what)
-    taken = []
-    for i in range(21):
-        before = page.url
-        start = time.perf_counter()
-        places.nth(i % 11).click()
-        page.wait_for_function(
-            "before => location.href !== before && document.querySelector("
-            "'[data-testid=stApp][data-test-script-state=notRunning]')",
-            arg=before,
-            polling=5,
-            timeout=10000,
-        )
-        taken.append(time.perf_counter() - start)
-    median = statistics.median(taken[1:])
-    print(f"{view}: median {1000 * median:.0f} ms, slowest {1000 * max(taken[1:]):.0f} ms")
-    assert median < 1.0  # 0.3 s where nothing else runs; a loaded machine must not fail it
+    taken = [places.nth(i % 11).evaluate(ANSWERED) for i in range(21)][1:]
+    median = statistics.median(taken)
+    print(f"{view}: median {median:.0f} ms, {min(taken):.0f} to {max(taken):.0f}")
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if busy > 1.5:
+        pytest.skip(f"{median:.0f} ms, with {busy:.1f} processes waiting for each processor")
+    assert median < 300
 
 
 @pytest.mark.parametrize(("model", "task"), CASES)
