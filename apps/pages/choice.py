@@ -152,9 +152,7 @@ def _chosen() -> tuple[str, ...]:
 
 
 def _keep() -> None:
-    chosen = ",".join(ticked(_TABLE))
-    state.write(edits=chosen)
-    st.session_state["url-edits"] = chosen
+    state.follow(edits=",".join(ticked(_TABLE)))
 
 
 def _table(model: str, part: dict[str, Any], neurons: tuple[str, ...]) -> None:
@@ -226,7 +224,11 @@ def _edit_controls(labels: tuple[str, ...]) -> tuple[str, str]:
             step=0.25,
         )
     with columns[4]:
-        state.toggle("Edits on", ON, help="Off sets λ1 and λ2 to 0: before and after are equal.")
+        state.toggle(
+            "On",
+            ON,
+            help="Whether the neurons are edited. Off sets λ1 and λ2 to 0, so nothing changes.",
+        )
     return target, argmax
 
 
