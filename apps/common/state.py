@@ -142,7 +142,7 @@ def read(param: Param) -> Any:
         shown = text if len(text) <= 60 else text[:60] + "..."
         st.warning(
             f"The address has {param.name}={shown!r}; expected: {error}. "
-            f"Shown instead: {param.default if param.default is not None else 'nothing chosen'}."
+            f"Shown instead: {'nothing chosen' if param.default in (None, '') else param.default}."
         )
         return param.default
 
@@ -214,6 +214,17 @@ def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
     given = _unless_held(param, default=list(read(param)))
     chosen = st.multiselect(label, param.options, **_common(param, help), **given)
     return _kept(param, tuple(chosen))
+
+
+def forget_unless(name: str, options: Sequence[str]) -> None:
+    """Forgets a choice that is no longer offered, before its control is drawn.
+
+    So that another control, which changes what is offered, does not leave a choice that is none.
+    """
+    held = st.session_state.get(f"url-{name}")
+    if held is not None and held not in options:
+        del st.session_state[f"url-{name}"]
+        st.query_params.pop(name, None)
 
 
 def tab(param: Choice) -> tuple[str, Any]:
