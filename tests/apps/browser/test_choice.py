@@ -1,6 +1,5 @@
 """Ticks in the table of value vectors, in a real Chromium; skipped where there is none."""
 
-import statistics
 import time
 
 import pytest
@@ -76,8 +75,8 @@ def test_a_tick_that_was_seen_before_is_answered_at_once(address, user):
         settled(page)
     cached = took[2:]
     print("ticks, ms:", [round(1000 * seconds) for seconds in cached])
-    # 0.3 s where nothing else runs; a loaded machine must not fail it
-    assert statistics.median(cached) < 1.0
+    # 0.3 s where nothing else runs. What else runs can only add to it, so the least is judged.
+    assert min(cached) < 0.5
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
