@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from apps.common import state
-from apps.common.answers import answer
+from apps.common.answers import answer, answer_figure
 from apps.common.choice import (
     EDITS,
     LAMBDA1,
@@ -23,10 +23,10 @@ from apps.common.figures import show_figure
 from apps.common.frame import framed
 from apps.common.text import plain
 from mechbench.errors import UnsupportedHookError
+from mechbench.experiments.spec import ExperimentSpec
 from mechbench.experiments.summary import headline
 from mechbench.figures.edited_choices import edited_choices_figure
-from mechbench.figures.spec import Table
-from mechbench.figures.value_vectors import value_vectors_figure
+from mechbench.figures.spec import FigureSpec, Table
 from mechbench.results.choices import (
     ARGMAXES,
     FAILING,
@@ -108,7 +108,7 @@ def _table(model: str, part: dict[str, Any], neurons: tuple[str, ...]) -> None:
         spec = vectors_spec(model, part, **search_controls())
     result = answer(spec)
     assert isinstance(result, ValueVectors)
-    numbers, tokens = (p for p in value_vectors_figure(result).panels if isinstance(p, Table))
+    numbers, tokens = (p for p in answer_figure(spec).panels if isinstance(p, Table))
     tickable(numbers, tokens, key=_TABLE, selected=neurons, most=MOST, on_choice=_keep)
     st.caption(
         plain(
@@ -128,15 +128,22 @@ def _outcome(
         return
     spec = edit_spec(model, part, neurons, target)
     try:
-        result = answer(spec)
+        lines, figure = _told(spec.model_dump_json(), argmax)
     except UnsupportedHookError as error:
         st.warning(plain(str(error)))
         return
-    assert isinstance(result, EditedChoices)
-    for line in headline({"edit": result}):
+    for line in lines:
         st.write(plain(line))
-    show_figure(edited_choices_figure(result, argmax=argmax), spec.name)
+    show_figure(figure, spec.name)
     show_copies(spec)
+
+
+@st.cache_resource(show_spinner=False, max_entries=128)
+def _told(spec_json: str, argmax: str) -> tuple[list[str], FigureSpec]:
+    """What an edit changes, in sentences and as a figure."""
+    result = answer(ExperimentSpec.model_validate_json(spec_json))
+    assert isinstance(result, EditedChoices)
+    return headline({"edit": result}), edited_choices_figure(result, argmax=argmax)
 
 
 def _edit_controls(labels: tuple[str, ...]) -> tuple[str, str]:
