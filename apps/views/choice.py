@@ -9,52 +9,31 @@ from apps.common.answers import answer, answer_figure
 from apps.common.catalogue import GENERATED
 from apps.common.choice import (
     EDITS,
-    LAMBDA1,
-    LAMBDA2,
-    MOST,
-    ON,
+    PAPER,
     SIDE_EFFECTS,
     bias_spec,
-    edit_spec,
     neuron_names,
     neurons_of,
     questions,
     side_effects_spec,
     vectors_spec,
 )
-from apps.common.choice_table import tickable, ticked
+from apps.common.choice_edits import items_control, search_controls, show_edits
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
 from apps.common.specs import one_step
 from apps.common.text import plain
 from apps.common.work import finished_result, named_run, run_button, show_state
-from mechbench.errors import UnsupportedHookError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.experiments.summary import headline
 from mechbench.figures.edit_side_effects import edit_side_effects_figure
-from mechbench.figures.edited_choices import edited_choices_figure
-from mechbench.figures.spec import Table
-from mechbench.figures.value_vectors import value_vectors_figure
 from mechbench.results.anchored_bias import AnchoredBias
-from mechbench.results.choices import (
-    ARGMAXES,
-    FAILING,
-    NOT_FIRST,
-    NOTHING_ADDED,
-    OTHERS_MEAN,
-    RIGHT_LABEL,
-    always,
-)
 from mechbench.results.edit_side_effects import EditSideEffects
-from mechbench.results.edited_choices import EditedChoices
 from mechbench.results.run import Run
-from mechbench.results.value_vectors import ValueVectors
 
-_TABLE = "value-vector-table"
 _VIEWS = ("edits", "bias", "value vectors", "side effects", "choice lens", "heads")
 _VIEW = state.Choice("view", _VIEWS, "edits")
-_PAPER = "Li and Gao 2025"
 
 
 def draw() -> None:
@@ -70,13 +49,13 @@ def draw() -> None:
     view, tab = state.tab(_VIEW)
     with tab:
         if view == "edits":
-            _edits(model, part, bias.own)
+            show_edits(model, part, bias.own)
         elif view == "side effects":
             _side_effects(model, part, run)
         elif view == "bias":
             _figure(spec)
         elif view == "value vectors":
-            framed(lambda: _figure(vectors_spec(model, part, **_search())))
+            framed(lambda: _figure(vectors_spec(model, part, **search_controls())))
         elif view == "choice lens":
             framed(lambda: _simple(model, part, "choice_lens", "Layers that say the first label"))
         else:
@@ -91,143 +70,7 @@ def _figure(spec: ExperimentSpec) -> None:
 def _simple(model: str, part: dict[str, Any], analysis: str, title: str) -> None:
     """An analysis that has no controls but which prompts it looks at."""
     name = analysis.replace("_", "-")
-    _figure(one_step(name, title, model, part, analysis, items=_items()))
-
-
-def _items() -> str:
-    return state.select(
-        "Prompts looked at",
-        state.Choice("items", (FAILING, NOT_FIRST), FAILING),
-        help="failing: the right option is a later one and the first label is answered "
-        f"({_PAPER}). gold later: all whose right option is a later one, failing or not.",
-    )
-
-
-def _search() -> dict[str, Any]:
-    """How value vectors are searched for, from controls."""
-    columns = st.columns(4)
-    with columns[0]:
-        items = _items()
-    with columns[1]:
-        k = state.number(
-            "Neurons per layer",
-            state.Whole("k", 1, 100, 10),
-            help=f"The largest by |activation| times norm at the last position ({_PAPER}: 10).",
-        )
-    with columns[2]:
-        threshold = state.slider(
-            "Threshold",
-            state.Real("threshold", 0.0, 10.0, 4.0),
-            help=f"Lens gap, in logits, above which a neuron is kept ({_PAPER}: 4).",
-            step=0.5,
-        )
-    with columns[3]:
-        shown = state.number(
-            "Rows", state.Whole("shown", 1, 100, 12), help="The strongest candidates, found or not."
-        )
-    return {"items": items, "k": k, "threshold": threshold, "n_shown": shown}
-
-
-@st.fragment
-def _edits(model: str, part: dict[str, Any], labels: tuple[str, ...]) -> None:
-    """The table and what the chosen edits do; a tick draws these again and not the whole page."""
-    neurons = _chosen()
-    framed(lambda: _table(model, part, neurons))
-    framed(lambda: _outcome(model, part, labels, neurons))
-
-
-def _chosen() -> tuple[str, ...]:
-    """The neurons in the field above the table, which ticks fill in."""
-    text = state.field(
-        "Edited neurons",
-        EDITS,
-        help="layer.neuron with commas between, in the table or not; edited all together.",
-    )
-    try:
-        return neuron_names(EDITS.parse(text))
-    except ValueError as error:
-        st.warning(plain(f"Edited neurons: {text!r} was given, expected: {error}."))
-        state.write(edits=None)
-        return ()
-
-
-def _keep() -> None:
-    chosen = ",".join(ticked(_TABLE))
-    state.write(edits=chosen)
-    st.session_state["url-edits"] = chosen
-
-
-def _table(model: str, part: dict[str, Any], neurons: tuple[str, ...]) -> None:
-    with st.expander("How candidates are found"):
-        spec = vectors_spec(model, part, **_search())
-    result = answer(spec)
-    assert isinstance(result, ValueVectors)
-    numbers, tokens = (p for p in value_vectors_figure(result).panels if isinstance(p, Table))
-    tickable(numbers, tokens, key=_TABLE, selected=neurons, most=MOST, on_choice=_keep)
-    st.caption(
-        plain(
-            f"Tick rows to edit their value vectors. {len(result.neurons)} found on "
-            f"{result.n_items} {result.items} prompts; means with 95 % bootstrap intervals. The "
-            "control, random active neurons, is on the tab value vectors."
-        )
-    )
-
-
-def _outcome(
-    model: str, part: dict[str, Any], labels: tuple[str, ...], neurons: tuple[str, ...]
-) -> None:
-    target, argmax = _edit_controls(labels)
-    if not neurons:
-        st.info("Tick a row, or write a neuron such as 1.163, to see what its edit does.")
-        return
-    spec = edit_spec(model, part, neurons, target)
-    try:
-        result = answer(spec)
-    except UnsupportedHookError as error:
-        st.warning(plain(str(error)))
-        return
-    assert isinstance(result, EditedChoices)
-    for line in headline({"edit": result}):
-        st.write(plain(line))
-    show_figure(edited_choices_figure(result, argmax=argmax), spec.name)
-    show_copies(spec)
-
-
-def _edit_controls(labels: tuple[str, ...]) -> tuple[str, str]:
-    """The target of the edit and how answers are read; the other controls write the address."""
-    columns = st.columns([3, 3, 3, 3, 2])
-    with columns[0]:
-        kinds = (RIGHT_LABEL, NOTHING_ADDED, OTHERS_MEAN, *map(always, labels[1:]))
-        target = state.select(
-            "Target",
-            state.Choice("target", kinds, OTHERS_MEAN),
-            help=f"What is put in. right label: each prompt's own ({_PAPER}), which tells the "
-            "answer. The others could be applied without it: nothing, the mean of the later "
-            "labels offered, or one label for all prompts.",
-        )
-    with columns[1]:
-        argmax = state.select(
-            "Answer",
-            state.Choice("argmax", ARGMAXES, ARGMAXES[0]),
-            help=f"The likeliest token of the vocabulary ({_PAPER}), or of the labels offered.",
-        )
-    with columns[2]:
-        state.slider(
-            "λ1: first label out",
-            LAMBDA1,
-            help=f"Times its unembedding, off the value vector ({_PAPER}: 1).",
-            step=0.25,
-        )
-    with columns[3]:
-        state.slider(
-            "λ2: target in",
-            LAMBDA2,
-            help=f"Times its unembedding, onto the value vector ({_PAPER}: 8).",
-            step=0.25,
-        )
-    with columns[4]:
-        state.toggle("Edits on", ON, help="Off sets λ1 and λ2 to 0: before and after are equal.")
-    return target, argmax
+    _figure(one_step(name, title, model, part, analysis, items=items_control()))
 
 
 def _side_effects(model: str, part: dict[str, Any], run: Run | None) -> None:
@@ -241,7 +84,7 @@ def _side_effects(model: str, part: dict[str, Any], run: Run | None) -> None:
         others = state.several(
             "Other tasks",
             state.Several("others", [t for t in GENERATED if t != "multiple_choice"], ("ioi",)),
-            help=f"Whose accuracy is compared ({_PAPER}: ioi); tasks whose words the model knows.",
+            help=f"Whose accuracy is compared ({PAPER}: ioi); tasks whose words the model knows.",
         )
     with right:
         n_texts = state.number(
