@@ -141,7 +141,8 @@ def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
         )
     with right:
         table = control_table(result, cell=cell, **grid)
-        _table(table.columns, table.rows)
+        rows = [[value.replace(", ", ",\u00a0") for value in row] for row in table.rows]
+        _table(table.columns, rows)  # an interval stays on one line
         st.caption(
             "A cell picked because it looks good flatters itself; the fixed cell was chosen on "
             "other queries, and any cell has many tries. Compare each with its controls.",
@@ -164,7 +165,9 @@ def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
         if said is not None:
             show_figure(answer_figure(said), "hops-text")
     if said is not None:
+        st.caption("The texts of this cell:")
         show_copies(said)
+        st.caption("All cells:")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
