@@ -42,7 +42,7 @@ def click(page, canvas, source, target):
 def opened(user, address, wait_for):
     page = user()
     page.goto(address)
-    page.wait_for_selector(f"text={wait_for}", timeout=20000)
+    page.wait_for_selector(f"text={wait_for}", timeout=60000)  # a model may be loaded first
     settled(page)
     assert page.locator("[data-testid=stException]").count() == 0
     assert page.locator("[data-testid=stAlertContentError]").count() == 0
