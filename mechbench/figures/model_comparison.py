@@ -3,17 +3,16 @@
 import numpy as np
 
 from mechbench.errors import MechbenchError
-from mechbench.figures.evidence import provenance_of, shares
+from mechbench.figures.evidence import provenance_of
 from mechbench.figures.palette import SERIES
-from mechbench.figures.spec import FigureSpec, Heatmap, Lines, Panel, Points, Series, Table
+from mechbench.figures.spec import FigureSpec, Heatmap, Lines, Panel, Points, Sequential, Series
 from mechbench.results.model_comparison import LENGTH, MODEL, TASK, ModelComparison
 
 _MOST = 12
-_NAMED = 6  # more names would cover each other
 
 
 def model_comparison_figure(result: ModelComparison) -> FigureSpec:
-    """Accuracy against cache (left out where no card has both), cache, sizes, accuracy by task.
+    """Accuracy against cache (left out where no card has both), cache by length, accuracy by task.
 
     Raises:
         MechbenchError: more models than fit on a page.
@@ -28,7 +27,7 @@ def model_comparison_figure(result: ModelComparison) -> FigureSpec:
         if result.bounds
         else ""
     )
-    panels: list[Panel] = [_cache(result, names), _sizes(result, names), _accuracies(result, names)]
+    panels: list[Panel] = [_cache(result, names), _accuracies(result, names)]
     both = (result.mean_accuracy.notnull() & result.cache_per_token.notnull()).values
     if both.any():
         panels.insert(0, _against(result, [n for n, on in zip(names, both, strict=True) if on]))
@@ -39,8 +38,8 @@ def model_comparison_figure(result: ModelComparison) -> FigureSpec:
         caption=(
             "From the models' cards, measured in this repository when they were made, and none of "
             "it published. Accuracy: share of right answers on held-out prompts, here the mean "
-            "over a model's tasks and below by task; colours are kinds of text that models were "
-            "trained on, whose tasks differ. Cache: bytes that generation keeps of one prompt in "
+            "over a model's tasks and below by task; models that were trained on other text have "
+            "other tasks. Cache: bytes that generation keeps of one prompt in "
             f"single precision, measured per token, and by formula up to the context. {bounds}"
             f"{int(result.n_answers.values[said].sum())} answers were scored where cards say how "
             "many; no interval, because the cards have none of these."
@@ -56,9 +55,8 @@ def _against(result: ModelComparison, names: list[str]) -> Points:
     return Points(
         x=result.cache_per_token.sel(at).values,
         y=result.mean_accuracy.sel(at).values,
-        groups=tuple(result.corpora[name] for name in names),
-        labels=tuple(names),
-        named=tuple(range(len(names))) if len(names) <= _NAMED else (),
+        groups=tuple(names),
+        labels=tuple(f"{name}, {result.corpora[name]}" for name in names),
         title="accuracy against cache",
         x_title="bytes per token, measured",
         y_title="mean accuracy",
@@ -91,23 +89,8 @@ def _accuracies(result: ModelComparison, names: list[str]) -> Heatmap:
         cols=tuple(str(task) for task in result.accuracy[TASK].values),
         title="accuracy by task",
         value_title="share",
-        colour=shares(),
+        colour=Sequential(),
+        cell_text=tuple(
+            tuple("" if np.isnan(value) else f"{value:.2f}" for value in row) for row in values
+        ),
     )
-
-
-def _sizes(result: ModelComparison, names: list[str]) -> Table:
-    rows = []
-    for name in names:
-        cost = float(result.cache_per_token.sel({MODEL: name}))
-        flops = float(result.flops_per_token.sel({MODEL: name}))
-        rows.append(
-            (
-                name,
-                result.architectures[name],
-                f"{int(result.parameters.sel({MODEL: name})):,}",
-                "–" if np.isnan(cost) else f"{cost:,.0f}",
-                "–" if np.isnan(flops) else f"{flops:,.0f}",
-            )
-        )
-    columns = ("model", "architecture", "parameters", "bytes per token", "FLOPs per token")
-    return Table(columns=columns, rows=tuple(rows), title="sizes and costs")

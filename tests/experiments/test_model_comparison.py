@@ -8,7 +8,7 @@ import pytest
 from mechbench.errors import MechbenchError, ModelNotFoundError, SpecError
 from mechbench.experiments.model_comparison import model_comparison
 from mechbench.figures.model_comparison import model_comparison_figure
-from mechbench.figures.spec import Heatmap, Lines, Points, Table
+from mechbench.figures.spec import Heatmap, Lines, Points
 from mechbench.models.bundled import bundled_models, models_folder
 from mechbench.models.cost import cache_bytes
 from mechbench.models.loading import load_model
@@ -79,12 +79,12 @@ def test_the_result_is_stored_and_drawn(result, tmp_path):
     result.save(tmp_path)
     assert load_result(tmp_path).identical(result)
     figure = model_comparison_figure(result)
-    points, lines, table, by_task = figure.panels
-    assert isinstance(points, Points) and points.labels == ("mixed-gpt2", "mixed-mod", "twohop")
+    points, lines, by_task = figure.panels
+    assert isinstance(points, Points) and points.groups == ("mixed-gpt2", "mixed-mod", "twohop")
     np.testing.assert_array_equal(points.y, result.mean_accuracy.values[:3])
     np.testing.assert_array_equal(points.x, result.cache_per_token.values[:3])
     assert isinstance(lines, Lines) and len(lines.series) == 4
-    assert isinstance(table, Table) and isinstance(by_task, Heatmap)
+    assert isinstance(by_task, Heatmap)
     np.testing.assert_array_equal(by_task.values, result.accuracy)
     check_stored(figure)
     check_pdf(figure, "text")
