@@ -21,3 +21,8 @@ def duration(seconds: float) -> str:
 def size(nbytes: int) -> str:
     """An amount of memory."""
     return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
+
+
+def three_digits(value: float) -> str:
+    """A number with three decimals; what rounds to zero has no sign."""
+    return f"{round(float(value), 3) + 0.0:.3f}"

@@ -136,7 +136,7 @@ def _measured(
     units: str,
     answers: tuple[str, ...],
     seed: int,
-) -> dict[str, xr.DataArray]:
+) -> dict[str, Any]:
     """All arrays of the result."""
     own = torch.cat([torch.stack([sets.full, sets.nothing]), sets.values([mask, ~mask])]).double()
     axes = {"part": PARTS, PROMPT: range(own.shape[1]), ANSWER: answers}

@@ -98,7 +98,7 @@ def circuit_view(
     _check(edges, facts)
     values = np.array([float(scores.get(edge, 0.0)) for edge in edges])
     order = np.argsort(-np.abs(values), kind="stable")[:most_edges]
-    shown = [edges[i] for i in order]
+    shown = [edges[i] for i in order.tolist()]
     try:
         whole = circuit_graph(shown, scores, facts, most_edges=most_edges * facts["n_heads"])
         strongest = replace(whole, edges=whole.edges[:_ROUTED])

@@ -10,6 +10,7 @@ Source: the format of hannamw/EAP-IG (Hanna et al. 2024).
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,9 +105,10 @@ def from_eap_ig(
 def _read_edges(text: str, name: str, graph: Graph) -> dict[str, tuple[float, bool]]:
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CircuitError(f"{name!r} is not JSON: {error}.") from error
-    if not isinstance(data, dict) or not {"cfg", "nodes", "edges"} <= set(data):
+    parts = ("cfg", "nodes", "edges")
+    if not isinstance(data, dict) or not all(isinstance(data.get(p), dict) for p in parts):
         raise CircuitError(
             f"{name!r} is not a graph file of EAP-IG: expected an object with 'cfg', 'nodes' and "
             "'edges'."
@@ -120,13 +122,20 @@ def _read_edges(text: str, name: str, graph: Graph) -> dict[str, tuple[float, bo
         raise CircuitError(f"{name!r} is of another model: {'; '.join(differences)}.")
     try:
         return {
-            edge: (float(said["score"] or 0.0), bool(said["in_graph"]))
+            edge: (_finite(said["score"]), bool(said["in_graph"]))
             for edge, said in data["edges"].items()
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CircuitError(
             f"{name!r} has an edge without 'score' and 'in_graph' ({error!r})."
         ) from error
+
+
+def _finite(score: Any) -> float:
+    value = float(score or 0.0)
+    if not math.isfinite(value):
+        raise ValueError(f"score {value}")
+    return value
 
 
 def _theirs(graph: Graph) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""The page Circuit in a real Chromium."""
+
+import json
+
+import numpy as np
+import pytest
+
+from apps.common.circuit import SCORES, score_spec
+from mechbench.experiments.runner import run_experiment
+from mechbench.graphs.selection import select
+from tests.apps.browser.pages import picture, query, settled
+
+
+@pytest.fixture(scope="module")
+def scored(server, chromium):
+    """The finished run of a bundled model's scores."""
+    part = {"name": "acronyms", "n": 8, "seed": 0}
+    start = chromium.new_page()
+    start.goto(server[0])
+    settled(start)
+    start.close()
+    return run_experiment(score_spec("acronyms-gpt2", part, "eap-ig-inputs", 5), server[1])
+
+
+def opened(page, server, run, **query):
+    extra = "".join(f"&{name}={value}" for name, value in query.items())
+    page.goto(f"{server[0]}/circuit?run={run.run_id}{extra}")
+    page.wait_for_selector("text=All but the circuit", timeout=60000)
+    settled(page)
+    return page.locator("canvas.graph")
+
+
+def visible(canvas):
+    return int(canvas.get_attribute("data-visible"))
+
+
+def moved(page, notch):
+    """Moves the slider without letting it go."""
+    slide = "(at, notch) => { at.value = notch; at.dispatchEvent(new Event('input')); }"
+    page.locator("input[type=range]").first.evaluate(slide, notch)
+
+
+def test_the_slider_filters_here_and_measures_on_release(server, user, scored):
+    page = user()
+    canvas = opened(page, server, scored)
+    picture(page, "circuit")
+    before = page.url
+    sizes = np.abs(scored.load_result(SCORES).scores.values.astype(float))
+    for notch in (0, 300, 700, 950):
+        moved(page, notch)
+        shown = page.locator(".count").inner_text()
+        threshold = float(shown.split("≥ ")[1].split(":")[0])
+        assert visible(canvas) == (sizes >= threshold).sum()
+    assert page.url == before  # the server was not asked
+    slider = page.locator("input[type=range]").first
+    slider.evaluate("(at) => at.dispatchEvent(new Event('change'))")
+    page.wait_for_url(f"**t={threshold:g}*", timeout=15000)
+    page.wait_for_selector(f"text={int((sizes >= threshold).sum())} of 1,519 edges. ")
+    settled(page)
+    page.reload()
+    page.wait_for_selector("text=All but the circuit", timeout=30000)
+    settled(page)
+    assert visible(canvas) == (sizes >= threshold).sum()
+
+
+def test_pruning_here_is_that_of_the_library(server, user, scored):
+    scores = scored.load_result(SCORES)
+    page = user()
+    canvas = opened(page, server, scored, prune=1)
+    for notch in (400, 800):
+        moved(page, notch)
+        threshold = float(page.locator(".count").inner_text().split("≥ ")[1].split(":")[0])
+        values = scores.scores.values.astype(float)
+        kept = select(scores.graph(), values, rule="threshold", threshold=threshold, prune=True)
+        assert visible(canvas) == kept.n_edges
+
+
+def test_nodes_are_walked_pinned_and_listed_by_the_keyboard(server, user, scored):
+    page = user()
+    canvas = opened(page, server, scored)
+    page.locator("input[type=range]").first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    name = page.locator(".side h4").inner_text()
+    into = page.locator(".side h5").first.inner_text()
+    assert into.startswith("In (") and "edges in" in page.locator(".word").inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**notes=*", timeout=15000)
+    page.wait_for_selector(".side h5:text('Pinned')")
+    settled(page)
+    other = user()
+    opened(other, server, scored, notes=query(page)["notes"], node=name)
+    assert other.locator(".side > button").first.inner_text() == name
+    assert other.locator(".side h4").inner_text() == name
+    assert visible(canvas) > 0
+    picture(other, "circuit-node")
+
+
+def test_a_dark_page(server, user, scored):
+    page = user(color_scheme="dark")
+    opened(page, server, scored)
+    picture(page, "circuit-dark")
+
+
+def test_a_saved_circuit_is_loaded_again(server, user, scored, tmp_path):
+    page = user()
+    canvas = opened(page, server, scored)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as JSON").click()
+    path = tmp_path / "circuit.json"
+    saved.value.save_as(path)
+    edges = json.loads(path.read_text())["edges"]
+    assert len(edges) == visible(canvas)
+    page.goto(f"{server[0]}/circuit?model=acronyms-gpt2&n=8&seed=1")
+    page.get_by_text("Load a circuit", exact=True).click()
+    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_role("button", name="Load", exact=True).click()
+    page.wait_for_url("**circuit=*", timeout=15000)
+    page.wait_for_selector("text=All but the circuit", timeout=30000)
+    settled(page)
+    assert visible(canvas) == len(edges)
+    picture(page, "circuit-loaded")
