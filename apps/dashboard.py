@@ -22,12 +22,12 @@ def main() -> None:
             "Explore": [
                 st.Page("pages/prompts.py", title="Prompts", url_path="prompts"),
                 st.Page("pages/patching.py", title="Patching", url_path="patching"),
-                st.Page("pages/routers.py", title="Routers and experts", url_path="routers"),
-                st.Page("pages/architectures.py", title="Architectures", url_path="architectures"),
                 st.Page("pages/circuit.py", title="Circuit", url_path="circuit"),
                 st.Page("pages/heads.py", title="Heads and tokens", url_path="heads"),
                 st.Page("pages/choice.py", title="Multiple choice", url_path="multiple-choice"),
                 st.Page("pages/hops.py", title="Multi-hop", url_path="multi-hop"),
+                st.Page("pages/routers.py", title="Routers and experts", url_path="routers"),
+                st.Page("pages/architectures.py", title="Architectures", url_path="architectures"),
             ],
             "Stored": [
                 st.Page("pages/runs.py", title="Runs", url_path="runs"),

@@ -91,6 +91,6 @@ def _accuracies(result: ModelComparison, names: list[str]) -> Heatmap:
         value_title="share",
         colour=Sequential(),
         cell_text=tuple(
-            tuple("" if np.isnan(value) else f"{value:.2f}" for value in row) for row in values
+            tuple("" if np.isnan(value) else f"{value:.3f}" for value in row) for row in values
         ),
     )
