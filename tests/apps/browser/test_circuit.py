@@ -7,7 +7,10 @@ import pytest
 
 from apps.common.circuit import SCORES, score_spec
 from mechbench.experiments.runner import run_experiment
+from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.selection import select
+from mechbench.graphs.topology import Shape, transformer_graph
+from mechbench.results.kept_texts import keep_text
 from tests.apps.browser.pages import picture, query, settled
 
 
@@ -121,3 +124,51 @@ def test_a_saved_circuit_is_loaded_again(server, user, scored, tmp_path):
     settled(page)
     assert visible(canvas) == len(edges)
     picture(page, "circuit-loaded")
+
+
+@pytest.fixture(scope="module")
+def large(server):
+    """The id of a circuit of GPT-2 small's size, and how large its scores are."""
+    graph = transformer_graph(Shape(n_layers=12, n_heads=12, n_kv_heads=12))
+    values = np.random.default_rng(0).standard_cauchy(graph.n_edges) / 100
+    facts = {"n_layers": 12, "n_heads": 12, "n_kv_heads": 12, "mlps": True, "parallel": False}
+    scores = dict(zip(graph.edge_names, values.tolist(), strict=True))
+    circuit = Circuit(edges=graph.edge_names, model=facts, task={}, scores=scores)
+    return keep_text(circuit.to_json(), server[1].root / "circuits"), np.abs(values)
+
+
+def test_a_large_graph_is_filtered_and_too_many_edges_are_refused(server, user, large):
+    circuit, sizes = large
+    page = user()
+    page.goto(f"{server[0]}/circuit?circuit={circuit}&exact=0&t={np.sort(sizes)[-3500]:.4g}")
+    canvas = page.locator("canvas.graph")
+    canvas.wait_for(timeout=60000)
+    settled(page)
+    assert 3400 < visible(canvas) <= 3501
+    assert "2,491 weakest edges" in page.content()
+    moved(page, 0)
+    least = float(page.locator(".count").inner_text().split("≥ ")[1].split(":")[0])
+    assert visible(canvas) == (sizes >= least).sum() > 29900
+    assert "too many to draw: 4,000 at most" in page.locator(".count").inner_text()
+    moved(page, 700)
+    picture(page, "circuit-large")
+
+
+def test_hovering_names_nodes_and_edges(server, user, scored):
+    page = user()
+    canvas = opened(page, server, scored)
+    box = canvas.bounding_box()
+    found = set()
+    for x in range(80, int(box["width"]) - 60, 16):
+        for y in (int(box["height"] * part) for part in (0.3, 0.87)):
+            canvas.hover(position={"x": x, "y": y})
+            found.add(page.locator(".word").inner_text())
+    scores = scored.load_result(SCORES)
+    edges = {
+        f"{edge.replace('->', ' → ').replace('<', ' <')}: {abs(value):.4g}"
+        for edge, value in zip(
+            scores.graph().edge_names, scores.scores.values.tolist(), strict=True
+        )
+    }
+    assert len(found & edges) > 2
+    assert any("(head): " in words and "edges in" in words for words in found)
