@@ -1,12 +1,14 @@
 """The page Circuit in a real Chromium."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from apps.common.circuit import SCORES, score_spec
 from mechbench.experiments.runner import run_experiment
+from mechbench.graphs.annotations import Annotations
 from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.selection import select
 from mechbench.graphs.topology import Shape, transformer_graph
@@ -172,3 +174,32 @@ def test_hovering_names_nodes_and_edges(server, user, scored):
     }
     assert len(found & edges) > 2
     assert any("(head): " in words and "edges in" in words for words in found)
+
+
+def test_groups_are_drawn_as_one_and_labels_are_text(server, user, scored):
+    notes = Annotations().group("<script>alert(1)</script>", ["a1.h2", "a1.h6", "a1.h3"])
+    notes = notes.label("m0", "<b>early</b>").pin(["m0", "a2.h2"])
+    text = json.dumps(asdict(notes))
+    link = {"notes": keep_text(text, server[1].root / "notes"), "merged": 1, "node": "a1.h6"}
+    page = user()
+    opened(page, server, scored, **link)
+    assert page.locator(".side h4").inner_text() == "<script>alert(1)</script>"
+    assert "m0 <b>early</b>" in page.locator(".side > button").all_inner_texts()
+    scores = scored.load_result(SCORES)
+    threshold = float(query(page)["t"])
+    inside = ("a1.h2", "a1.h6", "a1.h3")
+    edges = [
+        edge.replace("<", "->").split("->")
+        for edge, value in zip(
+            scores.graph().edge_names, scores.scores.values.tolist(), strict=True
+        )
+        if abs(value) >= threshold
+    ]
+    into = sum(edge[1] in inside for edge in edges)
+    out = sum(edge[0] in inside for edge in edges)
+    titles = page.locator(".side h5").all_inner_texts()
+    assert titles[:2] == [f"In ({into})", f"Out ({out})"] and into + out > 3
+    page.get_by_text("Show figures").click()
+    page.wait_for_selector("text=Add to", timeout=30000)
+    settled(page)
+    picture(page, "circuit-groups")
