@@ -1,5 +1,6 @@
 # make demo       set up a virtual environment, then find and test the acronym circuit
-# make test       all tests
+# make test       all tests; those in a browser where a Chromium is found
+# make screenshots  the pictures of the dashboard in the README, made by its tests
 # make lint       format, lint, types, import layers
 # make dashboard  browse the runs in a web page on this machine
 # make figures    the figures of the README, from runs of the demo, discovery, mcq_anchored and backpatch
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 ARGS ?=
 
-.PHONY: demo test lint dashboard figures wheel clean
+.PHONY: demo test lint dashboard figures screenshots wheel clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -52,6 +53,11 @@ figures: demo
 	$(BIN)/mechbench export backpatch --store mechbench-demo --format png --preset text --out build/backpatch
 	mkdir -p circuits/backpatch/figures
 	cp build/backpatch/back-patching.png circuits/backpatch/figures/
+
+screenshots: $(DEV_READY)
+	MECHBENCH_SCREENSHOTS=$(CURDIR)/build/screenshots PYTHONHASHSEED=0 OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest tests/apps/browser $(ARGS)
+	$(BIN)/python -m tests.apps.browser.readme_pictures build/screenshots
 
 wheel: $(DEV_READY)
 	rm -rf dist

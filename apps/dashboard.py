@@ -22,6 +22,7 @@ def main() -> None:
             "Explore": [
                 st.Page("pages/prompts.py", title="Prompts", url_path="prompts"),
                 st.Page("pages/patching.py", title="Patching", url_path="patching"),
+                st.Page("pages/routers.py", title="Routers and experts", url_path="routers"),
                 st.Page("pages/circuit.py", title="Circuit", url_path="circuit"),
                 st.Page("pages/heads.py", title="Heads and tokens", url_path="heads"),
                 st.Page("pages/choice.py", title="Multiple choice", url_path="multiple-choice"),

@@ -59,7 +59,7 @@ function strongest(data, row, most) {
     .filter(([weight]) => weight >= 0.005)
     .sort((a, b) => b[0] - a[0])
     .slice(0, most)
-    .map(([weight, key]) => `${shown(data.tokens[key])} (${key}) ${weight.toFixed(2)}`)
+    .map(([weight, key]) => `“${shown(data.tokens[key])}” (${key}) ${weight.toFixed(2)}`)
     .join(", ");
 }
 
@@ -86,8 +86,8 @@ function paint(box, data, state) {
   });
   const how = state.hover === null && query === state.pin ? "pinned, " : "";
   box.querySelector(".word").textContent =
-    `Head ${data.heads[head]}, from ${shown(data.tokens[query])} (${how}position ${query}): ` +
-    strongest(data, row, 5);
+    `Head ${data.heads[head]}, from “${shown(data.tokens[query])}” (${how}position ${query}), ` +
+    `looks at ${strongest(data, row, 5)}.`;
 }
 
 export default function (component) {

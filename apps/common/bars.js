@@ -33,12 +33,12 @@ export default function (component) {
       element(
         "span",
         "number",
-        `${signed(row.mean)} [${signed(row.low)}, ${signed(row.high)}], control ` +
-          signed(row.control)
+        `${signed(row.mean)} [${signed(row.low)}, ${signed(row.high)}]`
       )
     );
+    line.title = `control ${signed(row.control)}`;
     if (row.opens) {
-      line.title = `Open head ${row.opens} in the attention view`;
+      line.title += `; opens head ${row.opens} in the attention view`;
       line.onclick = () => setTriggerValue("row", { label: row.opens });
     }
     return line;

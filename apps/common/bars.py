@@ -10,12 +10,13 @@ from mechbench.results.ranking import Ranked
 
 _CSS = """
 .lines { font: 13px sans-serif; color: var(--st-text-color); max-height: 560px; overflow-y: auto; }
-.line { display: flex; align-items: center; gap: 10px; width: 100%; padding: 3px 4px; border: none;
+.line { box-sizing: border-box; display: flex; align-items: center; gap: 10px; width: 100%;
+  padding: 3px 4px; border: none;
   background: none; font: inherit; color: inherit; text-align: left; border-radius: 3px; }
 button.line { cursor: pointer; }
 button.line:hover { background: var(--st-secondary-background-color); }
 button.line:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: -3px; }
-.name { width: 9.5em; flex: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.name { width: 9em; flex: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 button .name { text-decoration: underline; }
 .room { position: relative; height: 16px; flex: 1; min-width: 80px; }
 .room > span { position: absolute; }
@@ -24,7 +25,7 @@ button .name { text-decoration: underline; }
 .interval { top: 7px; height: 2px; background: var(--st-text-color); }
 .control { top: 0; height: 16px; border-left: 3px solid #E69F00; }
 .zero { top: 0; height: 16px; border-left: 1px solid var(--st-text-color); }
-.number { width: 21em; flex: none; font-variant-numeric: tabular-nums; }
+.number { width: 13.5em; flex: none; font-variant-numeric: tabular-nums; }
 """
 
 _mount = component(

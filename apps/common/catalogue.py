@@ -11,6 +11,17 @@ from mechbench.resources import PLANTED, bundled
 # Tasks that generate their own prompts, with any tokenizer that knows the words.
 GENERATED = ("acronyms", "induction", "ioi", "greater_than", "docstring", "multiple_choice")
 
+# What each task's ``pairs`` takes; the pages know it before a task is built.
+CORRUPTIONS = {
+    "acronyms": ("current_word", "previous_words", "previous_letters", "all"),
+    "induction": ("first_half", "other_repeat"),
+    "ioi": ("abc", "swapped"),
+    "greater_than": ("01",),
+    "docstring": ("random_answer", "random_doc", "random_random"),
+    "multiple_choice": ("rotated", "anchor_swapped"),
+    "pairs": ("corrupted",),
+}
+
 
 @st.cache_data(show_spinner=False)
 def _summaries(folders: tuple[str, ...]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from mechbench.resources import bundled
 
 _CSS = """
 .box { max-height: 420px; overflow: auto; border: 1px solid var(--st-border-color); }
-table { border-collapse: collapse; width: 100%; font: 13px sans-serif; }
+table { border-collapse: collapse; width: 100%; font: 13px var(--st-font, sans-serif); }
 table { color: var(--st-text-color); }
 th, td { text-align: left; padding: 4px 8px; white-space: nowrap; }
 td { border-top: 1px solid var(--st-border-color); }
@@ -25,7 +25,7 @@ th[aria-sort="ascending"] button::after { content: " \\2191"; }
 td:last-child { white-space: normal; width: 40%; }
 tbody tr { cursor: pointer; }
 tbody tr.chosen { background: var(--st-secondary-background-color); }
-tbody tr.chosen td { font-weight: 600; }
+tbody tr.chosen td:nth-child(2) { font-weight: 600; }
 """
 _HTML = '<div class="box"><table><thead></thead><tbody></tbody></table></div>'
 _HELP = {

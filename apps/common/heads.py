@@ -41,10 +41,11 @@ def head_order(model: str, part: Part, run: Run | None) -> HeadOrder:
             f"By the effect of patching {sweep.site} in the run {run.run_id}, {sweep.direction}, "
             f"in units of the {sweep.metric_name.replace('_', ' ')}",
         )
+    spec = attribution_spec(model, part)
     try:
-        found = answer(attribution_spec(model, part))
+        found = answer(spec)
     except UnsupportedHookError as error:
-        labels = _all_heads(model)
+        labels = _all_heads(spec.model.model_dump_json())
         return HeadOrder(labels, dict(zip(labels, labels, strict=True)), f"As they come: {error}")
     assert isinstance(found, DirectAttribution) and found.heads is not None
     return _by(ranked(found.heads), f"By direct attribution, in logits: {found.reading}")
@@ -52,14 +53,14 @@ def head_order(model: str, part: Part, run: Run | None) -> HeadOrder:
 
 def _by(rows: list[Ranked], origin: str) -> HeadOrder:
     words = {
-        row.label: f"{row.label}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in rows
+        row.label: f"{row.label}: {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" for row in rows
     }
     return HeadOrder([row.label for row in rows], words, f"{origin}. Brackets: 95 % intervals.")
 
 
 @st.cache_data(show_spinner="Loading the model")
-def _all_heads(model: str) -> list[str]:
-    with pool().use(ModelPart(name=model), None) as loaded:
+def _all_heads(model_json: str) -> list[str]:
+    with pool().use(ModelPart.model_validate_json(model_json), None) as loaded:
         layers, heads = range(loaded.cfg.n_layers), range(loaded.cfg.n_heads)
         return [f"{layer}.{head}" for layer in layers for head in heads]
 

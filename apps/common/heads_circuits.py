@@ -29,14 +29,12 @@ def draw_circuits(model: str, part: Part, order: HeadOrder) -> None:
 
 
 def _view(model: str, part: Part, order: HeadOrder) -> None:
-    head = pick_head(order)
-    between = state.select(
-        "Between",
-        state.Choice("between", ("answers", "prompt"), "answers"),
-        words={"answers": "the task's answers", "prompt": "the tokens of one prompt"}.__getitem__,
-        help="Both circuits are matrices over the whole vocabulary (Elhage et al. 2021); shown is "
-        "the part between these tokens.",
-    )
+    left, right = st.columns([2, 5])
+    with left:
+        head = pick_head(order)
+    with right:
+        between = _between()
+    st.caption(plain(order.origin))
     seen = _prompt(model, part, head) if between == "prompt" else None
     spec = circuits_spec(model, part, head, seen)
     figure = answer_figure(spec)
@@ -52,6 +50,17 @@ def _view(model: str, part: Part, order: HeadOrder) -> None:
     _composition(model, part, head)
     maybe_figure(figure, f"circuits-{head}")
     show_copies(spec)
+
+
+def _between() -> str:
+    words = {"answers": "the task's answers", "prompt": "the tokens of one prompt"}
+    return state.select(
+        "Between",
+        state.Choice("between", list(words), "answers"),
+        words=words.__getitem__,
+        help="Both circuits are matrices over the whole vocabulary (Elhage et al. 2021); shown is "
+        "the part between these tokens.",
+    )
 
 
 def _prompt(model: str, part: Part, head: str) -> AttentionView:

@@ -14,15 +14,13 @@ _LONGEST = 90
 
 def pick_head(order: HeadOrder) -> str:
     """The label of the head that is looked at; at first the most important one."""
-    head = state.select(
+    return state.select(
         "Head",
         state.Choice("head", order.labels, order.labels[0]),
         words=order.words.__getitem__,
         help="layer.head, the one with the largest effect first: of a patching sweep, where the "
         "address names its run, or else of direct attribution (Elhage et al. 2021).",
     )
-    st.caption(plain(order.origin))
-    return head
 
 
 def pick_prompt(model: str, part: Part) -> tuple[int, str]:

@@ -66,15 +66,30 @@ function cellAt(canvas, data, event) {
 function words(data, cell) {
   if (!cell) return "";
   const value = data.values[cell[0]][cell[1]];
-  const shown = value === null ? "not known yet" : value.toPrecision(4) + " " + data.unit;
+  const ends = data.interval && data.interval.map((bound) => bound[cell[0]][cell[1]]);
+  const between =
+    ends && ends[0] !== null ? ` [${ends.map((end) => end.toPrecision(3)).join(", ")}]` : "";
+  const shown =
+    value === null ? "not known yet" : value.toPrecision(4) + between + " " + data.unit;
   return `${data.rowTitle} ${data.rows[cell[0]]}, ${data.colTitle} ${data.cols[cell[1]]}: ${shown}`;
+}
+
+// The server says which cells it keeps, unless it has not heard yet of what was collected here.
+function adopt(state, kept) {
+  if (!kept) return;
+  const told = JSON.stringify(kept);
+  if (state.reported === null || state.reported === told) {
+    state.collected = kept;
+    state.reported = null;
+  }
 }
 
 export default function (component) {
   const { parentElement, data, setStateValue } = component;
   const canvas = parentElement.querySelector("canvas");
   const word = parentElement.querySelector(".word");
-  const state = canvas.kept || (canvas.kept = { collected: [], focus: null });
+  const state = canvas.kept || (canvas.kept = { collected: [], focus: null, reported: null });
+  adopt(state, data.kept);
   canvas.setAttribute(
     "aria-label",
     `Heat map, ${data.rowTitle} by ${data.colTitle}. Arrow keys move, Enter opens a cell, ` +
@@ -94,6 +109,7 @@ export default function (component) {
     const without = state.collected.filter((other) => !same(other));
     state.collected =
       without.length < state.collected.length ? without : [...state.collected, cell];
+    if (data.kept) state.reported = JSON.stringify(state.collected);
     setStateValue("collected", state.collected);
     paint();
   };

@@ -4,8 +4,9 @@ Drawn on a canvas in the browser, because plotly reports no clicks on heat maps.
 asks the server. All text is set as text, never as markup.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
@@ -39,8 +40,16 @@ def clickable(
     key: str,
     selected: Cell | None,
     on_choice: Callable[[], None],
+    kept: Sequence[Cell] | None = None,
+    on_collect: Callable[[], None] | None = None,
+    interval: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
-    """Draws the panel; ``chosen(key)`` and ``collected(key)`` say what was clicked."""
+    """Draws the panel; ``chosen(key)`` and ``collected(key)`` say what was clicked.
+
+    Args:
+        kept: the collected cells, where the caller keeps them (as in the address).
+        interval: low and high of each cell ``[row col]``, told beside its value.
+    """
     _mount(
         key=key,
         data={
@@ -53,10 +62,14 @@ def clickable(
             "unit": panel.value_title,
             "upward": panel.first_row == "bottom",
             "selected": list(selected) if selected else None,
+            "kept": None if kept is None else [list(cell) for cell in kept],
+            "interval": None
+            if interval is None
+            else [[[_number(v) for v in row] for row in bound.tolist()] for bound in interval],
         },
         default={"cell": None, "collected": []},
         on_cell_change=on_choice,
-        on_collected_change=_nothing,
+        on_collected_change=on_collect or _nothing,
     )
 
 

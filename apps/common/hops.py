@@ -98,7 +98,7 @@ def evidence_spec(model: str, part: dict[str, Any], analysis: str) -> Experiment
 def _unprocessed(*given: Any, **params: Any) -> ExperimentSpec:
     """``one_step`` on weights as they are: models of looped layers cannot be folded."""
     spec = one_step(*given, **params)
-    as_it_is = dict.fromkeys(("fold_ln", "center_writing_weights", "center_unembed"), False)
+    as_it_is = {"fold_ln": False, "center_writing_weights": False, "center_unembed": False}
     return spec.model_copy(update={"model": spec.model.model_copy(update=as_it_is)})
 
 

@@ -1,5 +1,6 @@
 """Multi-hop, the grid: back-patching in the background, and the text of a clicked cell."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,7 @@ from apps.common.hops import BACK, PLACES, back_spec, step_of, text_spec
 from apps.common.session import store
 from apps.common.text import plain
 from apps.common.work import finished_result, run_button, show_state
-from mechbench.experiments.back_patching_summary import back_patching_lines
+from mechbench.experiments.back_patching_summary import back_patching_lines, control_table
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.back_patched_text import text_rows
 from mechbench.figures.back_patching import back_patching_figure
@@ -43,7 +44,9 @@ _ALL, _RIGHT, _WRONG = "all", "right here", "wrong here"
 _RATES = (
     "any cell: some pair of layers makes the query right, which many tries make likely. fixed "
     "cell: one pair, the best for one half of the incorrect set, scored on the other half. mean "
-    "over cells: no maximum at all."
+    "over cells: no maximum at all. Controls: another query's state and noise in the same cells; "
+    "forward, the same two layers the other way round, with a fixed cell of its own; other answer, "
+    "another query's answer counted as right."
 )
 
 
@@ -119,34 +122,54 @@ def _answer(run_id: str) -> None:
 
 def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
     at = _shown(result)
-    left, right = st.columns([11, 9])
+    grid = {name: at[name] for name in ("rule", "group", "position")}
+    figure = back_patching_grid_figure(result, **at)
+    (panel,) = figure.panels
+    assert isinstance(panel, Heatmap)
+    cell = _cell(len(panel.rows))
+    left, right = st.columns([9, 11])
     with left:
-        figure = back_patching_grid_figure(result, **at)
-        (panel,) = figure.panels
-        assert isinstance(panel, Heatmap)
         limits = colour_limits(figure)[0]
-        cell = _cell(len(panel.rows))
         clickable(panel, limits, key=_MAP, selected=cell, on_choice=_keep_cell)
         fixed = " to ".join(map(str, panel.marked[0]))
         st.caption(
             plain(
                 f"Colours from {limits[0]:.2g} to {limits[1]:.2g}: share of "
-                f"{result.n_run(at['group'])} queries answered right. The fixed cell is {fixed}."
+                f"{result.n_run(at['group'])} queries answered right. Above the diagonal states "
+                f"go back, below it forward. The fixed cell is {fixed}."
             )
         )
     with right:
+        table = control_table(result, cell=cell, **grid)
+        _table(table.columns, table.rows)
+        st.caption(
+            "A cell picked because it looks good flatters itself; the fixed cell was chosen on "
+            "other queries, and any cell has many tries. Compare each with its controls.",
+            help=_RATES,
+        )
         if cell is None:
-            st.caption("Click a cell to see what the model says there, and its controls.")
-        else:
-            bars = {name: at[name] for name in ("rule", "group", "position")}
-            source, target = cell
-            show_figure(
-                back_patching_cell_figure(result, source=source, target=target, **bars), "hops-cell"
-            )
-    if cell is not None:
-        _texts(stored, result, at, cell)
-    if st.toggle("Show the grid as a figure", help="With its caption and downloads."):
+            st.caption("Click a cell to read what the model says there.")
+    said = None if cell is None else _texts(stored, result, at, cell)
+    shown = state.toggle(
+        "Show as figures",
+        state.Flag("figures"),
+        help="The grid, the cell beside its controls, and the texts; with captions and downloads.",
+    )
+    if shown:
         show_figure(figure, "hops-grid")
+        if cell is not None:
+            source, target = cell
+            bars = back_patching_cell_figure(result, source=source, target=target, **grid)
+            show_figure(bars, "hops-cell")
+        if said is not None:
+            show_figure(answer_figure(said), "hops-text")
+    if said is not None:
+        show_copies(said)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Texts as they are written, in lines that wrap."""
+    st.table([dict(zip(columns, map(plain, row), strict=True)) for row in rows], hide_index=True)
 
 
 def _shown(result: BackPatching) -> dict[str, str]:
@@ -206,11 +229,11 @@ def _keep_cell() -> None:
 
 def _texts(
     stored: ExperimentSpec, result: BackPatching, at: dict[str, str], cell: tuple[int, int]
-) -> None:
-    """What the model says to some queries at the cell, beside the unpatched run."""
+) -> ExperimentSpec | None:
+    """What the model says to some queries at the cell, beside the unpatched run; its spec."""
     if cell[0] == cell[1]:
         st.info("On the diagonal nothing is changed: choose another cell for texts.")
-        return
+        return None
     columns = st.columns(5)
     with columns[0]:
         which = state.select(
@@ -227,10 +250,9 @@ def _texts(
             "How many", state.Whole("many", 1, 24, 6), help="How many queries are shown."
         )
     with columns[3]:
-        default = result.n_new
         tokens = state.number(
             "Tokens of a text",
-            state.Whole("said", 1, 40, default),
+            state.Whole("said", 1, 40, result.n_new),
             help="How long the texts below are; the grid keeps its own number.",
         )
     with columns[4]:
@@ -246,7 +268,7 @@ def _texts(
     queries = list(found[first : first + many])
     if not queries:
         st.info(f"There are {len(found)} such queries, none of them from number {first} on.")
-        return
+        return None
     spec = text_spec(
         stored,
         cell=cell,
@@ -257,8 +279,7 @@ def _texts(
     )
     said = answer(spec)
     assert isinstance(said, BackPatchedText)
-    columns_, rows = text_rows(said)
-    st.table([dict(zip(columns_, map(plain, row), strict=True)) for row in rows], hide_index=True)
+    _table(*text_rows(said))
     st.caption(
         plain(
             "✓: the text names the answer; (bridge): it names the bridge. patched: the cell; other "
@@ -266,20 +287,18 @@ def _texts(
             "two layers exchanged."
         )
     )
-    if st.toggle("Show the texts as a figure", help="With shares, intervals and downloads."):
-        show_figure(answer_figure(spec), "hops-text")
-    show_copies(spec)
+    return spec
 
 
 def _rates(run_id: str, result: BackPatching) -> None:
-    """Rates over cells, and their controls."""
-    st.subheader("Over all cells", anchor=False, help=_RATES)
-    for line in back_patching_lines(result):
-        st.write(plain(line))
+    """Everything in sentences, and as one figure."""
+    with st.expander("All rates in words"):
+        for line in back_patching_lines(result):
+            st.write(plain(line))
     shown = state.toggle(
         "Show all grids and rates as a figure",
         state.Flag("rates"),
-        help="With intervals, controls, caption and downloads.",
+        help=f"With intervals, controls, caption and downloads. {_RATES}",
     )
     if shown:
         rule = str(result.rates[RULE].values[-1])

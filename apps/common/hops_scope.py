@@ -27,7 +27,7 @@ _DECODINGS = ("argmax", "greedy", "sample")
 
 def scope_view(model: str, part: dict[str, Any], run: Run | None) -> None:
     """The controls, the map, and the texts of one pair of layers."""
-    columns = st.columns([2, 3, 2, 2])
+    columns = st.columns([2, 3, 2, 2, 5])
     with columns[0]:
         where = state.select(
             "State at",
@@ -56,12 +56,13 @@ def scope_view(model: str, part: dict[str, Any], run: Run | None) -> None:
             state.Whole("scope_tokens", 1, 40, 5),
             help="Of greedy and sample.",
         )
-    own = state.field(
-        "Own target prompt",
-        state.Text("own_prompt"),
-        help="Used instead of the one above where it is not empty: a text whose last word x is "
-        "the placeholder that the state replaces.",
-    )
+    with columns[4]:
+        own = state.field(
+            "Own target prompt",
+            state.Text("own_prompt"),
+            help="Used instead of the named one where it is not empty: a text whose last word x "
+            "is the placeholder that the state replaces.",
+        )
     spec = scope_spec(
         model, part, where=where, prompt=own or prompt, method=method, max_new_tokens=tokens
     )

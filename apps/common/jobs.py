@@ -40,6 +40,29 @@ def follow(run_id: str) -> None:
         queue().cancel(run_id, owner=owner())
 
 
+@st.fragment(run_every=1.0)
+def show_jobs() -> None:
+    """This user's jobs, each with its progress, a link and a button that cancels it."""
+    mine, others = queue().mine(owner()), queue().n_others(owner())
+    if not mine and not others:
+        st.rerun()
+    for job in mine:
+        left, right = st.columns([5, 1])
+        with left:
+            st.page_link("pages/runs.py", label=plain(job.title), query_params={"run": job.run_id})
+            show_progress(job)
+        with right:
+            if st.button("Cancel", key=f"cancel-{job.run_id}", disabled=job.cancelling):
+                queue().cancel(job.run_id, owner=owner())
+    if others:
+        st.caption(f"Jobs of other users, waiting or running: {others}.")
+
+
+def any_jobs() -> bool:
+    """True while jobs of anybody wait or run."""
+    return bool(queue().mine(owner()) or queue().n_others(owner()))
+
+
 def show_progress(progress: JobProgress) -> None:
     """One line and a bar."""
     if progress.cancelling:

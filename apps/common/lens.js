@@ -62,8 +62,8 @@ function build(box, data, state) {
 function words(data, [row, col]) {
   const [token, prob] = data.tops[row][col][0];
   return (
-    `${data.streams[row]}, after ${shown(data.tokens[col])} (position ${col}): ` +
-    `${shown(token)} with probability ${prob.toFixed(3)}; ${shown(data.answer)} has rank ` +
+    `${data.streams[row]}, after “${shown(data.tokens[col])}” (position ${col}): ` +
+    `“${shown(token)}” with probability ${prob.toFixed(3)}; “${shown(data.answer)}” has rank ` +
     `${data.ranks[row][col]}, the next prompt's answer ${data.controls[row][col]}.`
   );
 }
@@ -79,7 +79,7 @@ function likeliest(box, data, [row, col]) {
   });
   box.querySelector(".tops").replaceChildren(...lines);
   box.querySelector(".tops-title").textContent =
-    `Likeliest tokens in ${data.streams[row]}, after ${shown(data.tokens[col])} (${col})`;
+    `Likeliest tokens in ${data.streams[row]}, after “${shown(data.tokens[col])}” (${col})`;
 }
 
 function path(box, data, [row, col]) {
@@ -117,7 +117,7 @@ function path(box, data, [row, col]) {
   svg.setAttribute("aria-label", `Rank from the first stream to the last: ${ranks.join(", ")}`);
   svg.replaceChildren(...parts);
   box.querySelector(".path-title").textContent =
-    `Rank of ${shown(data.answer)} after ${shown(data.tokens[col])} (${col}), 1 is the top; ` +
+    `Rank of “${shown(data.answer)}” after “${shown(data.tokens[col])}” (${col}), 1 is the top; ` +
     "dashed: the next prompt's answer";
 }
 
@@ -164,6 +164,8 @@ export default function (component) {
   if (state.id !== data.id) {
     state.id = data.id;
     build(box, data, state);
+    const scroll = box.querySelector(".scroll"), cell = state.cells[data.selected[0]][data.selected[1]];
+    scroll.scrollLeft = cell.offsetLeft + cell.offsetWidth - scroll.clientWidth + 8;
   }
   paint(box, data, state);
 }

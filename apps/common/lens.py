@@ -19,16 +19,16 @@ from mechbench.shapes import ANSWER, POSITION
 _CSS = """
 .box { font: 13px sans-serif; color: var(--st-text-color); }
 .scroll { overflow-x: auto; }
-table { border-collapse: separate; border-spacing: 2px; }
+table { position: relative; border-collapse: separate; border-spacing: 2px; }
 th { font-weight: normal; padding: 2px 4px; }
 th.row, th.corner { text-align: right; position: sticky; left: 0; z-index: 1;
   background: var(--st-background-color); white-space: nowrap; }
 th.column.read .text { font-weight: bold; text-decoration: underline; }
 .text { font: 12px monospace; white-space: pre; display: block; overflow: hidden;
-  text-overflow: ellipsis; max-width: 8.5em; }
+  text-overflow: ellipsis; max-width: 7em; }
 .small { font-size: 10px; display: block; }
 .small.first { font-weight: bold; text-decoration: underline; }
-td { text-align: center; padding: 2px 4px; min-width: 40px; cursor: pointer; border-radius: 2px; }
+td { text-align: center; padding: 2px 3px; min-width: 38px; cursor: pointer; border-radius: 2px; }
 td.chosen { outline: 3px solid #D55E00; }
 td:focus-visible { outline: 3px solid var(--st-primary-color); }
 .word { min-height: 2.8em; padding: 6px 0; }
@@ -38,7 +38,7 @@ td:focus-visible { outline: 3px solid var(--st-primary-color); }
 ol { margin: 0; padding-left: 1.6em; max-width: 420px; }
 li { padding: 2px 0; }
 li > span { display: inline-block; vertical-align: middle; }
-li > .text { width: 11em; max-width: 11em; }
+li > .text { display: inline-block; width: 11em; max-width: 11em; }
 .room { width: 130px; margin-right: 8px; background: var(--st-secondary-background-color); }
 .bar { display: block; height: 11px; background: #0072B2; }
 svg { width: 100%; max-width: 560px; }

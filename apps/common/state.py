@@ -142,7 +142,7 @@ def read(param: Param) -> Any:
         shown = text if len(text) <= 60 else text[:60] + "..."
         st.warning(
             f"The address has {param.name}={shown!r}; expected: {error}. "
-            f"Shown instead: {param.default if param.default is not None else 'nothing chosen'}."
+            f"Shown instead: {'nothing chosen' if param.default in (None, '') else param.default}."
         )
         return param.default
 
@@ -216,13 +216,27 @@ def several(label: str, param: Several, *, help: str) -> tuple[str, ...]:
     return _kept(param, tuple(chosen))
 
 
+def forget_unless(name: str, options: Sequence[str]) -> None:
+    """Forgets a choice that is no longer offered, before its control is drawn.
+
+    So that another control, which changes what is offered, does not leave a choice that is none.
+    """
+    held = st.session_state.get(f"url-{name}")
+    if held is not None and held not in options:
+        del st.session_state[f"url-{name}"]
+        st.query_params.pop(name, None)
+
+
 def tab(param: Choice) -> tuple[str, Any]:
     """Name and container of the open one of some tabs that follow the address; draw only there."""
-    given = _unless_held(param, default=read(param))
-    tabs = st.tabs(list(param.options), key=_key(param), on_change="rerun", **given)
-    named = zip(param.options, tabs, strict=True)
-    name, container = next(found for found in named if found[1].open)
-    return _kept(param, name), container
+    key, name = _key(param), read(param)
+    st.session_state[key] = name  # a click has written the address before
+    tabs = st.tabs(list(param.options), key=key, on_change=_keep_tab, args=(param.name, key))
+    return _kept(param, name), tabs[list(param.options).index(name)]
+
+
+def _keep_tab(name: str, key: str) -> None:
+    write(**{name: st.session_state[key]})
 
 
 def _common(param: Param, help: str) -> dict[str, Any]:

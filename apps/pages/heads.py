@@ -63,8 +63,12 @@ def _attention(model: str, part: Part, order: HeadOrder) -> None:
 
 
 def _tokens(model: str, part: Part, order: HeadOrder) -> None:
-    head = pick_head(order)
-    prompt, which = pick_prompt(model, part)
+    left, right = st.columns([2, 5])
+    with left:
+        head = pick_head(order)
+    with right:
+        prompt, which = pick_prompt(model, part)
+    st.caption(plain(order.origin))
     spec = attention_spec(model, part, head, prompt, which)
     found = answer(spec)
     assert isinstance(found, AttentionView)
@@ -93,11 +97,10 @@ def _attribution(model: str, part: Part) -> None:
     assert isinstance(found, DirectAttribution)
     rows = ranked(found.summary)
     control = {row.label: row.mean for row in ranked(found.control)}
-    st.subheader(plain(f"Direct part of the {found.reading}"), anchor=False)
     st.caption(
-        "Logits, means over prompts with 95 % intervals: red for the answer, blue against it; the "
-        "orange mark is the part of the next prompt's answer, the control. Click a head to see "
-        "where it looks (Elhage et al. 2021 on direct paths)."
+        f"Direct part of the {found.reading}, in logits: means over prompts with 95 % intervals, "
+        "red for the answer, blue against it. The orange mark is the same part of the next "
+        "prompt's answer, the control. Click a head to see where it looks (Elhage et al. 2021)."
     )
     left, right = st.columns([2, 3])
     with left:

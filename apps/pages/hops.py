@@ -26,14 +26,16 @@ _STEPS = {_GRID: BACK, _STAGES: STAGES}  # of the views that are jobs
 
 def draw() -> None:
     """The page."""
-    st.title("Multi-hop")
-    view = state.select(
-        "View",
-        state.Choice("view", list(_VIEWS), _GRID),
-        help="back-patching: write later states into earlier layers and read what the model says "
-        "(Biran et al. 2024). hop labels: which queries it answers. stages: at which layers. "
-        "what states say: Patchscopes (Ghandeharioun et al. 2024).",
-    )
+    left, right = st.columns([2, 1])
+    left.title("Multi-hop")
+    with right:
+        view = state.select(
+            "View",
+            state.Choice("view", list(_VIEWS), _GRID),
+            help="back-patching: write later states into earlier layers and read what the model "
+            "says (Biran et al. 2024). hop labels: which queries it answers. stages: at which "
+            "layers. what states say: Patchscopes (Ghandeharioun et al. 2024).",
+        )
     run = _run(view)
     chosen = queries(run)
     if chosen is not None:

@@ -7,10 +7,11 @@ import streamlit as st
 from apps.common.catalogue import models
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.jobs import show_progress
-from apps.common.session import owner, pool, queue, store
+from apps.common.jobs import any_jobs, show_jobs
+from apps.common.session import owner, pool, store, workers
 from apps.common.text import plain, size
 from mechbench.experiments.listing import run_lines
+from mechbench.experiments.model_pool import LoadedModel
 from mechbench.figures.spec import FigureSpec
 from mechbench.resources import bundled
 from mechbench.results.files import read_text
@@ -36,23 +37,37 @@ def example(path: str) -> FigureSpec:
 
 def _loaded() -> None:
     st.subheader("Loaded models", anchor=False)
-    lines = pool().loaded()
-    if not lines:
+    asked, at_work = pool().loaded(), workers().models()
+    if not asked and not at_work:
         st.caption(f"None yet; {len(models())} can be chosen by name, and load when first used.")
-    for line in lines:
-        st.write(plain(f"{line.name} on {line.device}, {line.dtype}, {size(line.nbytes)}"))
+    for line in asked:
+        if _releasing(line, "answers", busy=False):
+            pool().release(line)
+            st.rerun()
+    for line, busy in at_work:
+        if _releasing(line, "jobs", busy=busy):
+            workers().release(line.device)
+            st.rerun()
+
+
+def _releasing(line: LoadedModel, use: str, *, busy: bool) -> bool:
+    """A line with a button; True where it was pressed just now."""
+    left, right = st.columns([5, 1])
+    about = f"{line.name} on {line.device}, {line.dtype}, {size(line.nbytes)}, for {use}"
+    left.write(plain(about + (", at work" if busy else "")))
+    return right.button(
+        "Release",
+        key=f"release-{use}-{line.name}-{line.snapshot}-{line.device}-{line.dtype}-{line.nbytes}",
+        disabled=busy,
+        help="Gives its memory back. The model loads again when it is used next; one that works "
+        "for a job is released after it.",
+    )
 
 
 def _jobs() -> None:
-    mine, others = queue().mine(owner()), queue().n_others(owner())
-    if not mine and not others:
-        return
-    st.subheader("Jobs", anchor=False)
-    for job in mine:
-        st.write(plain(job.title))
-        show_progress(job)
-    if others:
-        st.caption(f"Jobs of other users, waiting or running: {others}.")
+    if any_jobs():
+        st.subheader("Jobs", anchor=False)
+        show_jobs()
 
 
 def _latest() -> None:

@@ -16,6 +16,7 @@ ANALYSES = {
     "pair_logits": "mechbench.analyses.pair_logits",
     "patch_sweep": "mechbench.analyses.patch_sweep",
     "patched_cell": "mechbench.analyses.patched_cell",
+    "joint_patch": "mechbench.analyses.joint_patch",
     "residual_sweep": "mechbench.analyses.residual_sweep",
     "head_sweep": "mechbench.analyses.head_sweep",
     "attention_histogram": "mechbench.analyses.attention_histogram",

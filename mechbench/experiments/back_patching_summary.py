@@ -6,6 +6,12 @@ from typing import Any
 from mechbench.errors import SpecError
 from mechbench.experiments.estimates import with_interval
 from mechbench.experiments.tables import TextTable
+from mechbench.figures.back_patching_cell import (
+    REVERSED,
+    UNPATCHED,
+    cell_estimates,
+    fixed_cell,
+)
 from mechbench.resources import bundled
 from mechbench.results.back_patching import (
     ANY_CELL,
@@ -15,7 +21,9 @@ from mechbench.results.back_patching import (
     FIXED_CELL,
     FORWARD,
     INCORRECT,
+    MEAN_CELL,
     MEASURE,
+    MEASURES,
     NOISE_STATE,
     OTHER_ANSWER,
     OTHER_STATE,
@@ -55,6 +63,48 @@ def _line(result: BackPatching, place: str) -> str:
         f"{'; '.join(parts)}. Any cell is inflated by the number of tries; n = "
         f"{result.n_run(INCORRECT)}, fixed cell n = {result.n_scored}."
     )
+
+
+def control_table(
+    result: BackPatching, *, rule: str, group: str, position: str, cell: tuple[int, int] | None
+) -> TextTable:
+    """Shares right with intervals: of one cell, of the fixed cell, of any and over all cells.
+
+    Args:
+        rule, group, position: as of ``back_patching_cell_figure``.
+        cell: source and target layer; None leaves it out.
+    """
+    at = {RULE: rule, SET: group, POSITION: position}
+    own: dict[str, str] = {}
+    if cell is not None:
+        found = cell_estimates(result, rule, group, position, *cell)
+        own = {name: with_interval(value) for name, value in found.items()}
+        if REVERSED in own:
+            own[FORWARD if cell[0] > cell[1] else BACK] = own.pop(REVERSED)
+    fixed = " to ".join(map(str, fixed_cell(result, rule, position)))
+    n = result.n_run(group)
+    scored = result.n_scored if group == INCORRECT else n
+    columns = (
+        "share right",
+        *(() if cell is None else (f"cell {cell[0]} to {cell[1]}, n={n}",)),
+        f"fixed cell {fixed}, n={scored}",
+        f"any cell, n={n}",
+        f"mean over cells, n={n}",
+    )
+    rates = {
+        rate: {m: with_interval(result.rates.sel({**at, RATE: rate, MEASURE: m})) for m in MEASURES}
+        for rate in (FIXED_CELL, ANY_CELL, MEAN_CELL)
+    }
+    names = [name for name in (UNPATCHED, *MEASURES) if name in own or name in MEASURES]
+    rows = [
+        (
+            name,
+            *(() if cell is None else (own.get(name, "not run"),)),
+            *(rates[rate].get(name, "") for rate in rates),
+        )
+        for name in names
+    ]
+    return TextTable(columns, tuple(rows))
 
 
 def back_patching_tables(result: BackPatching) -> tuple[tuple[str, ...], tuple[TextTable, ...]]:

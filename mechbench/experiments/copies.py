@@ -17,13 +17,17 @@ _END = "END_OF_SPEC"
 
 
 def as_python(spec: ExperimentSpec) -> str:
-    """A script that computes the spec's results; each is a variable named like its step."""
-    analyses = sorted({step.analysis for step in spec.steps})
+    """A script that computes the spec's results; each is a variable named like its step.
+
+    A step that a run leaves out, because the model ships no snapshots, is left out.
+    """
+    steps = [step for step in spec.steps if step.needs is None or _ships_snapshots(spec.model.name)]
+    analyses = sorted({step.analysis for step in steps})
     lines = ["import mechbench"]
     lines += [f"from mechbench.analyses.{name} import {name}" for name in analyses]
     lines += ["from mechbench.tasks.registry import build_task", "", _model(spec)]
     previous = None
-    for step in spec.steps:
+    for step in steps:
         options = step.task_options(spec.task)
         if options != previous:
             given = (repr(spec.task.name), "model.tokenizer")
@@ -51,6 +55,12 @@ def variable(step: str) -> str:
         name = f"step_{name}"
     taken = name in ANALYSES or name in _NAMES or keyword.iskeyword(name)
     return f"{name}_result" if taken else name
+
+
+def _ships_snapshots(model: str) -> bool:
+    from mechbench.models.bundled import bundled_models
+
+    return any(found.name == model and found.snapshots for found in bundled_models())
 
 
 class _Value:

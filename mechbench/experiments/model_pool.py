@@ -68,6 +68,18 @@ class ModelPool:
         models = [(entry.part, entry.model) for entry in entries]
         return [_line(part, model) for part, model in models if model is not None]
 
+    def release(self, line: LoadedModel) -> None:
+        """Lets the models go that a line of ``loaded()`` tells of; one at work goes afterwards."""
+        with self._lock:
+            gone = [
+                key
+                for key, entry in self._entries.items()
+                if entry.model is not None and _line(entry.part, entry.model) == line
+            ]
+            for key in gone:
+                del self._entries[key]
+        gc.collect()
+
     def _entry(self, key: tuple[str, str | None], part: ModelPart) -> _Entry:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry(part))

@@ -3,8 +3,8 @@
     python -m mechbench.experiments.worker
 
 It reads one JSON object a line: ``{"run": folder}`` is a run to carry out, ``{"cancel": folder}``
-the wish to stop it. It writes one a line: what its observer hears (``{"event": name, "args": []}``),
-the loaded models (``{"models": []}``), and the end (``{"over": state, "error": text}``). The model
+the wish to stop it. It writes one a line: ``{"event": name, "args": []}`` is what its observer
+hears, ``{"models": []}`` the loaded models, ``{"over": state, "error": text}`` the end. The model
 stays loaded from job to job. It ends when its input does, as when its parent is gone: the run that
 is under way then stops after its batch, and can be resumed.
 """

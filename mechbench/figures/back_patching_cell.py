@@ -30,7 +30,7 @@ from mechbench.results.back_patching import (
 )
 from mechbench.shapes import POSITION
 
-_UNPATCHED, _REVERSED = "unpatched", "reversed"
+UNPATCHED, REVERSED = "unpatched", "reversed"
 _WRITES = {
     OWN: "that of the source layer at the same position",
     OTHER: "that of the source layer of another query's prompt",
@@ -89,7 +89,7 @@ def back_patching_cell_figure(
         raise MechbenchError(
             f"There is no cell {source} to {target}: layers are 0 to {n_layers - 1}."
         )
-    bars = _bars(result, rule, group, position, source, target)
+    bars = cell_estimates(result, rule, group, position, source, target)
     joined = xr.concat(list(bars.values()), dim=MEASURE, coords="minimal", compat="override")
     return FigureSpec(
         name="back-patching-cell",
@@ -131,16 +131,16 @@ def _fixed(result: BackPatching, rule: str, position: str) -> str:
     return f"{mean:.2f} right" + (f" [{low:.2f}, {high:.2f}]" if result.n_scored > 1 else "")
 
 
-def _bars(
+def cell_estimates(
     result: BackPatching, rule: str, group: str, position: str, source: int, target: int
 ) -> dict[str, xr.DataArray]:
-    """Name to estimate: the cell, its controls where they were run, and the unpatched run."""
+    """Name to share right (estimate): unpatched, the cell, and its controls where they were run."""
     at = {RULE: rule, SET: group, POSITION: position}
 
     def success(state: str, a: int, b: int) -> xr.DataArray:
         return result.grid.sel({**at, STATE: state, SOURCE: a, TARGET: b}, drop=True)
 
-    bars = {_UNPATCHED: success(OWN, target, target)}
+    bars = {UNPATCHED: success(OWN, target, target)}
     if source > target:
         bars[BACK] = success(OWN, source, target)
         bars[OTHER_STATE] = success(OTHER, source, target)
@@ -148,7 +148,7 @@ def _bars(
     elif source < target:
         bars[FORWARD] = success(OWN, source, target)
     if source != target:
-        bars[_REVERSED] = success(OWN, target, source)
+        bars[REVERSED] = success(OWN, target, source)
         bars[OTHER_ANSWER] = result.other_grid.sel(
             {**at, SOURCE: source, TARGET: target}, drop=True
         )

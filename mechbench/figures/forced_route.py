@@ -49,7 +49,7 @@ def forced_route_figure(result: ForcedRoute) -> FigureSpec:
             _bars(result, LOSS, "next-token loss", "nats"),
             _top(result),
         ),
-        columns=3,
+        columns=2,
         provenance=provenance_of(result),
     )
 

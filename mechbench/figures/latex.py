@@ -50,6 +50,7 @@ _MATH = {
     "¬": "neg",
     "µ": "mu",
 }
+_LIGATURES = {("-", "-"), ("`", "`"), ("'", "'"), ("!", "`"), ("?", "`")}  # of LaTeX' own fonts
 # Capitals that look like Latin ones have no command of their own.
 _GREEK = {
     chr(code): unicodedata.name(chr(code)).rsplit(" ", 1)[1].lower()
@@ -65,7 +66,9 @@ def escaped(text: str) -> str:
     Arrows, Greek letters and signs become mathematics. A character that LaTeX' own fonts lack
     (CJK, emoji) is written as ``\u4e2d``, as in the figures themselves.
     """
-    return "".join(_escaped_character(c) for c in " ".join(text.split()))
+    line = " ".join(text.split())
+    apart = ("{}" if pair in _LIGATURES else "" for pair in zip(" " + line, line, strict=False))
+    return "".join(a + _escaped_character(c) for a, c in zip(apart, line, strict=True))
 
 
 def figures_tex(figures: Sequence[tuple[FigureSpec, float]], folder: str) -> str:

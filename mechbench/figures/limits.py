@@ -20,6 +20,7 @@ from mechbench.figures.spec import (
     Reference,
     Scale,
     Series,
+    Table,
 )
 
 Range = tuple[float, float]
@@ -46,10 +47,14 @@ def colour_limits(spec: FigureSpec) -> dict[int, Range]:
 
 
 def one_colour_bar(spec: FigureSpec) -> bool:
-    """True where one colour bar serves the whole figure: only heatmaps, alike in all but values."""
+    """True where one colour bar serves the whole figure: all heat maps are alike but for values.
+
+    Beside them the figure has at most tables.
+    """
     maps = [p for p in spec.panels if isinstance(p, Heatmap)]
     alike = {(colour_map(p.colour), p.value_title) for p in maps}
-    return spec.shared_colour and len(maps) == len(spec.panels) and len(alike) == 1
+    others = [p for p in spec.panels if not isinstance(p, Heatmap | Table)]
+    return spec.shared_colour and not others and len(alike) == 1
 
 
 def x_limits(panel: Lines | Points | Histogram | Bars | Boxes) -> Range:

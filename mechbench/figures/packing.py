@@ -28,12 +28,14 @@ class Arrangement:
 
     The rows of a grid are equally long, but for a shorter last one, and their columns are aligned;
     else each row has columns of its own, in proportion to ``needed``, the panels' least widths.
+    A table ``at_the_end`` of a grid has a row of its own, as wide as the figure.
     """
 
     rows: Rows
     is_grid: bool
     needed: list[float]
     width_pt: float
+    at_the_end: int | None = None
 
     def row_of(self, panel: int) -> int:
         """The number of the row that holds ``panel``."""
@@ -46,7 +48,8 @@ class Arrangement:
             n_cols = len(self.rows[0]) if self.is_grid else len(row)
             room = self.width_pt - GAP * (n_cols - 1)
             if self.is_grid:
-                widths += [room / n_cols for _ in row]
+                wide = {self.at_the_end: self.width_pt}
+                widths += [wide.get(i, room / n_cols) for i in row]
             else:
                 total = sum(self.needed[i] for i in row)
                 widths += [room * self.needed[i] / total for i in row]
@@ -55,7 +58,11 @@ class Arrangement:
     def cells(self, grid: GridSpec) -> list[SubplotSpec]:
         """Where each panel stands in ``grid``, which has one column unless this is a grid."""
         if self.is_grid:
-            return [grid[r, c] for r, row in enumerate(self.rows) for c in range(len(row))]
+            return [
+                grid[r, :] if i == self.at_the_end else grid[r, c]
+                for r, row in enumerate(self.rows)
+                for c, i in enumerate(row)
+            ]
         widths = self.widths()
         cells: list[SubplotSpec] = []
         for r, row in enumerate(self.rows):
@@ -67,9 +74,12 @@ class Arrangement:
 def in_grid(spec: FigureSpec, preset: Preset) -> Arrangement:
     """The panels in the spec's own grid, folded to as many columns as stay legible."""
     n_cols = min(spec.columns, len(spec.panels), _most_columns(spec, preset))
-    indices = list(range(len(spec.panels)))
+    last = len(spec.panels) - 1
+    apart = last if n_cols > 1 and isinstance(spec.panels[last], Table) else None
+    indices = list(range(len(spec.panels) if apart is None else last))
     rows = [indices[i : i + n_cols] for i in range(0, len(indices), n_cols)]
-    return Arrangement(rows, True, _least_widths(spec, preset), preset.width_pt)
+    rows += [] if apart is None else [[apart]]
+    return Arrangement(rows, True, _least_widths(spec, preset), preset.width_pt, apart)
 
 
 def packed(spec: FigureSpec, preset: Preset) -> Arrangement:

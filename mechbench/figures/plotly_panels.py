@@ -107,17 +107,22 @@ def add_heatmap(cell: Cell, panel: Heatmap, limits: Range, *, bar: dict[str, Any
         )
 
 
+def column_widths(panel: Table) -> list[int]:
+    """The widths of the columns in proportion, by their longest text."""
+    columns = list(zip(*panel.rows, strict=True)) or [()] * len(panel.columns)
+    return [
+        max(map(len, (title, *column))) + 3
+        for title, column in zip(panel.columns, columns, strict=True)
+    ]
+
+
 def add_table(cell: Cell, panel: Table) -> None:
     """The table's cells as text."""
     columns = list(zip(*panel.rows, strict=True)) or [()] * len(panel.columns)
-    widest = [
-        max(map(len, (title, *column)))
-        for title, column in zip(panel.columns, columns, strict=True)
-    ]
     font = {"size": 11}
     cell.add(
         go.Table(
-            columnwidth=[width + 3 for width in widest],  # by text, so that no cell wraps
+            columnwidth=column_widths(panel),  # by text, so that few cells wrap
             header={
                 "values": texts(panel.columns),
                 "align": "left",

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from mechbench.figures import plotly_graph
 from mechbench.figures import plotly_panels as draw
+from mechbench.figures import plotly_room as room
 from mechbench.figures.graph import Graph
 from mechbench.figures.labels import is_numeric, thinned
 from mechbench.figures.limits import colour_limits, one_colour_bar, x_limits, y_limits
@@ -21,7 +22,7 @@ from mechbench.figures.spec import Bars, Boxes, FigureSpec, Heatmap, Lines, Pane
 
 _WIDTH = 900  # pixels that the layout of labels is planned for; the page may scale the figure
 _LINE = {"showline": True, "linecolor": "#444444", "linewidth": 1, "ticks": "outside", "ticklen": 4}
-_CHARACTER, _TEXT_LINE = 7.0, 16.0
+_TEXT_LINE = 16.0
 
 
 def to_plotly(spec: FigureSpec) -> go.Figure:
@@ -33,13 +34,17 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
         for i, panel in enumerate(spec.panels)
         if isinstance(panel, Graph)
     }
+    widths = [_WIDTH / n_cols] * len(spec.panels)
+    if _last_is_wide(spec, n_cols):
+        widths[-1] = _WIDTH
     heights = [
-        plotly_graph.height(layouts[i]) if i in layouts else _height(panel, _WIDTH / n_cols)
+        plotly_graph.height(layouts[i]) if i in layouts else _height(panel, widths[i])
         for i, panel in enumerate(spec.panels)
     ]
     rows = [max(heights[k : k + n_cols]) for k in range(0, len(heights), n_cols)]
     legends = [_legend_lines(p, n_cols) for p in spec.panels]
-    gap = 110.0 + _TEXT_LINE * max(legends[n_cols:], default=0)
+    under = [room.below(p, 0.7 * w) for p, w in zip(spec.panels, widths, strict=True)]
+    gap = 50.0 + max(under[:-1], default=60.0) + _TEXT_LINE * max(legends[n_cols:], default=0)
     total = sum(rows) + gap * (n_rows - 1)
     figure = make_subplots(
         rows=n_rows,
@@ -59,7 +64,7 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
         if isinstance(panel, Heatmap):
             first = min(limits)
             show_bar = i == first or not one_colour_bar(spec)
-            draw.add_heatmap(cell, panel, limits[i], bar=_bar_place(spec, cell, show_bar))
+            draw.add_heatmap(cell, panel, limits[i], bar=_bar_place(spec, cell, n_cols, show_bar))
             _label_heatmap(cell, panel, _WIDTH / n_cols)
         elif isinstance(panel, Table):
             draw.add_table(cell, panel)
@@ -70,15 +75,17 @@ def to_plotly(spec: FigureSpec) -> go.Figure:
             draw.add_series(cell, panel, legend=_legend_key(i))
             _set_axes(cell, panel, _WIDTH / n_cols)
             _place_legend(cell, i, level=n_cols == 1)
+    first_column = spec.panels[::n_cols]
+    bottom = max(under[-n_cols:])
     top = 50.0 + _TEXT_LINE * 1.2 * max(legends[:n_cols]) + (35.0 if spec.title else 0.0)
     figure.update_layout(
         title={"text": escape(spec.title), "x": 0.5, "y": 1.0, "pad": {"t": 14}, "yanchor": "top"},
-        height=total + top + 60.0,
+        height=total + top + bottom,
         font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 12, "color": "#222222"},
         plot_bgcolor="white",
         paper_bgcolor="white",
         barmode="overlay",
-        margin={"l": 70, "r": 90, "t": top, "b": 60},
+        margin={"l": max(map(room.left_of, first_column)), "r": 90, "t": top, "b": bottom},
         hoverlabel={"align": "left"},
     )
     return figure
@@ -103,14 +110,23 @@ def _column_gap(spec: FigureSpec, n_cols: int) -> float:
     """Space between columns as a part of the width: for tick labels and, if need be, a bar."""
     if n_cols == 1:
         return 0.0
-    bars = any(isinstance(p, Heatmap) for p in spec.panels) and not one_colour_bar(spec)
-    return min((140.0 if bars else 75.0) / _WIDTH, 0.6 / (n_cols - 1))
+    own_bar = not one_colour_bar(spec)
+    left = max(room.left_of(p) for i, p in enumerate(spec.panels) if i % n_cols)
+    right = max(room.right_of(p, own_bar=own_bar) for p in spec.panels)
+    return min((left + right) / _WIDTH, 0.6 / (n_cols - 1))
+
+
+def _last_is_wide(spec: FigureSpec, n_cols: int) -> bool:
+    """Whether the last panel is a table alone in its row, of which it then takes the whole."""
+    return isinstance(spec.panels[-1], Table) and len(spec.panels) % n_cols == 1
 
 
 def _subplot_kinds(spec: FigureSpec, n_rows: int, n_cols: int) -> list[list[dict | None]]:
     kinds: list[dict | None] = [
         {"type": "table" if isinstance(p, Table) else "xy"} for p in spec.panels
     ]
+    if _last_is_wide(spec, n_cols):
+        kinds[-1] = {"type": "table", "colspan": n_cols}
     kinds += [None] * (n_rows * n_cols - len(kinds))
     return [kinds[k : k + n_cols] for k in range(0, len(kinds), n_cols)]
 
@@ -122,18 +138,30 @@ def _height(panel: Panel, width: float) -> float:
         cell = min(max(0.7 * width / max(n_cols, 1), 16.0), 30.0)
         return min(max(cell * n_rows, 120.0), 800.0)
     if isinstance(panel, Table):
-        return 30.0 * (len(panel.rows) + 2)
+        return 60.0 + sum(_row_height(row, panel, width) for row in (panel.columns, *panel.rows))
     if isinstance(panel, Points):
         return min(max(0.8 * width, 300.0), 520.0)
     return min(max(0.55 * width, 260.0), 400.0)
 
 
-def _bar_place(spec: FigureSpec, cell: Cell, shown: bool) -> dict | None:
+def _row_height(row: tuple[str, ...], panel: Table, width: float) -> float:
+    """Height in pixels of a row of a table, whose columns are as wide as ``add_table`` says."""
+    widths = draw.column_widths(panel)
+    inside = [0.8 * width * part / sum(widths) - 12.0 for part in widths]
+    cells = zip(row, inside, strict=True)
+    lines = max((math.ceil(len(text) * 6.2 / max(w, 20.0)) for text, w in cells), default=1)
+    return 28.0 + 14.0 * (max(lines, 1) - 1)
+
+
+def _bar_place(spec: FigureSpec, cell: Cell, n_cols: int, shown: bool) -> dict | None:
     """Where the colour bar stands: right of its own panel, or right of all that share it."""
     if not shown:
         return None
     if one_colour_bar(spec):
-        return {"x": 1.01, "y": 0.5, "len": 1.0}
+        maps = [i for i, panel in enumerate(spec.panels) if isinstance(panel, Heatmap)]
+        ends = [Cell(cell.figure, i // n_cols + 1, 1).domain()[1] for i in (maps[0], maps[-1])]
+        low, high = ends[1][0], ends[0][1]
+        return {"x": 1.01, "y": (low + high) / 2, "len": high - low}
     x, y = cell.domain()
     return {"x": x[1] + 0.005, "y": (y[0] + y[1]) / 2, "len": y[1] - y[0]}
 
@@ -142,7 +170,9 @@ def _label_heatmap(cell: Cell, panel: Heatmap, width: float) -> None:
     n_rows, n_cols = panel.values.shape
     rows, cols = draw.texts(panel.rows), draw.texts(panel.cols)
     shown_rows = thinned(n_rows, _height(panel, width) / max(n_rows, 1), _TEXT_LINE)
-    needed = max(map(len, panel.cols), default=1) * _CHARACTER if is_numeric(panel.cols) else 14.0
+    needed = (
+        max(map(len, panel.cols), default=1) * room.CHARACTER if is_numeric(panel.cols) else 14.0
+    )
     shown_cols = thinned(n_cols, 0.75 * width / max(n_cols, 1), needed)
     upward = panel.first_row == "bottom"
     cell.axis(

@@ -69,16 +69,15 @@ def _map(result: TokenRoutes, through: xr.DataArray, differs: np.ndarray) -> Hea
     texts = result.tokens.sel({RUN: run, PROMPT: prompt}).values
     layers = through[LAYER].values
     return Heatmap(
-        values=through.values.astype(float),
-        rows=tuple(f"{layer} ({int(n)})" for layer, n in zip(layers, counts, strict=True)),
-        cols=tuple(shown_token(token) for token in texts),
+        values=through.values.astype(float).T,
+        rows=tuple(f"{shown_token(token)} {i}" for i, token in enumerate(texts)),
+        cols=tuple(f"{layer} ({int(n)})" for layer, n in zip(layers, counts, strict=True)),
         title=f"{run} prompt {prompt}",
-        x_title="token",
-        y_title="block (tokens)",
+        x_title="block (tokens)",
+        y_title="token and position",
         value_title="goes through",
         colour=shares(),
-        marked=tuple((int(row), int(col)) for row, col in np.argwhere(differs)),
-        first_row="bottom",
+        marked=tuple((int(row), int(col)) for row, col in np.argwhere(differs.T)),
     )
 
 

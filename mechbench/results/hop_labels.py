@@ -64,7 +64,6 @@ class HopLabels(Result):
         reasons = [f"{name.replace('_', ' ')} wrong" for name in wrong]
         reasons += [f"{name.replace('_', ' ')} right" for name in cut]
         if not reasons:
-            composed = "right" if right[COMPOSITION] else "wrong"
-            reasons = [f"both hops right, no shortcut, composition {composed}"]
+            reasons = [f"hops right, composition {'right' if right[COMPOSITION] else 'wrong'}"]
         beyond = "" if bool(self.kept[query]) else "; beyond the cap"
         return ", ".join(reasons) + beyond

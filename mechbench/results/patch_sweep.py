@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from mechbench.results.base import Result
@@ -40,3 +41,29 @@ class PatchSweep(Result):
     def done(self) -> bool:
         """True once every layer is."""
         return not bool(self.effect.isnull().any())
+
+    def at(self, layer: int, place: int) -> dict[str, tuple[float, float, float]]:
+        """Mean, low and high of one cell's "change", "share" and, where it has one, "control"."""
+        parts = {"change": self.summary, "share": self.share, "control": self.control}
+        return {
+            name: _three(values.isel({"layer": layer, self.place: place}))
+            for name, values in parts.items()
+            if values is not None
+        }
+
+    def interval(self, shown: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Low and high of "effect", "share" or "control", (layer place); None where it is not."""
+        parts = {"effect": self.summary, "share": self.share, "control": self.control}
+        values = parts[shown]
+        if values is None:
+            return None
+        low, high = (values.sel(estimate=name).transpose("layer", self.place) for name in _ENDS)
+        return low.values, high.values
+
+
+_ENDS = ("low", "high")
+
+
+def _three(values: xr.DataArray) -> tuple[float, float, float]:
+    mean, low, high = (float(values.sel(estimate=name)) for name in ("mean", "low", "high"))
+    return mean, low, high

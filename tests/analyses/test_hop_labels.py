@@ -171,7 +171,7 @@ def test_questions_and_reasons_are_told():
         query.e2.name for query in task.queries
     ]
     assert {result.why(query) for query in result.indices("incorrect")} == {
-        "both hops right, no shortcut, composition wrong"
+        "hops right, composition wrong"
     }
     capped = int(np.flatnonzero(~result.kept.values)[0])
     assert result.why(capped).endswith("; beyond the cap")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mechbench.analyses.patch_sweep import patch_sweep
-from mechbench.errors import TaskError, UnsupportedHookError
+from mechbench.errors import MechbenchError, TaskError, UnsupportedHookError
 from mechbench.figures.patch_sweep import patch_sweep_figure
 from mechbench.results.io import load_result
 from tests.analyses.reading_models import bridged, loud_norms, numbers
@@ -81,9 +81,28 @@ def test_the_figure_shows_the_means(model, task):
     result = patch_sweep(model, task, site="mlp_out", control=True)
     (panel,) = patch_sweep_figure(result).panels
     np.testing.assert_array_equal(panel.values, result.summary.sel(estimate="mean"))
-    (shares,) = patch_sweep_figure(result, share=True).panels
+    (shares,) = patch_sweep_figure(result, shown="share").panels
     np.testing.assert_array_equal(shares.values, result.share.sel(estimate="mean"))
     assert "Random directions" in patch_sweep_figure(result).caption
+    control = patch_sweep_figure(result, shown="control")
+    np.testing.assert_array_equal(control.panels[0].values, result.control.sel(estimate="mean"))
+    assert control.panels[0].colour.limit == float(abs(panel.values).max())
+    assert "random direction" in control.caption
+    without = patch_sweep(model, task, site="mlp_out", control=False)
+    with pytest.raises(MechbenchError, match="no control"):
+        patch_sweep_figure(without, shown="control")
+
+
+def test_one_cell_and_its_intervals(model, task):
+    result = patch_sweep(model, task, site="mlp_out")
+    names = {"change": result.summary, "share": result.share, "control": result.control}
+    for name, values in names.items():
+        np.testing.assert_array_equal(result.at(1, 4)[name], values[:, 1, 4])
+    low, high = result.interval("share")
+    np.testing.assert_array_equal(low, result.share.sel(estimate="low"))
+    np.testing.assert_array_equal(high, result.share.sel(estimate="high"))
+    without = patch_sweep(model, task, site="mlp_out", control=False)
+    assert set(without.at(0, 0)) == {"change", "share"} and without.interval("control") is None
 
 
 @pytest.mark.parametrize("kind", ["Llama", "GPTNeoX"])

@@ -128,7 +128,8 @@ def test_attribution_by_heads_and_by_layers(page, tmp_path):
 def test_a_model_whose_heads_cannot_be_attributed(page, tmp_path):
     query = {"model": "mixed-mod", "task": "induction", "n": 3}
     shown = page(tmp_path, "heads", **query)
-    assert fine(shown) and any("As they come" in c.value for c in shown.caption)
+    assert fine(shown), [e.value for e in shown.error]
+    assert any("As they come" in c.value for c in shown.caption)
     assert shown.selectbox(key="url-head").options[0] == "0.0"
     refused = page(tmp_path, "heads", view="attribution", **query)
     assert not refused.exception and "heads=False" in refused.error[0].value.replace("\\", "")

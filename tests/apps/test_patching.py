@@ -1,11 +1,14 @@
 """A sweep from the button to the close look at a cell."""
 
 import time
+from importlib import import_module
 from threading import Event
 
 import pytest
 
+from apps.common.catalogue import CORRUPTIONS, GENERATED
 from apps.common.text import plain
+from mechbench.figures.joint_patch import joint_patch_figure
 from mechbench.figures.patched_cell import patched_cell_figure
 from mechbench.results.patch_sweep import PatchSweep
 from mechbench.results.store import RunStore
@@ -34,7 +37,7 @@ def test_a_sweep_from_the_button_to_the_map(page, tiny, tmp_path):
     shown.button[0].click().run()
     assert not shown.exception and not shown.error
     run_id = shown.query_params["run"]
-    for _ in range(100):
+    for _ in range(1200):  # its process starts first
         status = RunStore(tmp_path).open(run_id).status()
         if status.state not in ("queued", "running"):
             break
@@ -48,27 +51,104 @@ def test_a_sweep_from_the_button_to_the_map(page, tiny, tmp_path):
 
 def test_a_link_restores_the_cell(page, swept):
     root, run_id = swept
-    shown = page(root, "patching", run=run_id, layer=1, place=0)
+    shown = page(root, "patching", run=run_id, layer=1, place=0, alayer=0, cells="0.1,1.0")
     assert not shown.exception and not shown.error and not shown.warning
-    assert any("layer 1, head 0" in s.value for s in shown.subheader)
-    assert any("patched_cell(" in c.value and "layer=1" in c.value for c in shown.code)
+    (call,) = [c.value for c in shown.code if "patched_cell(" in c.value and "import" in c.value]
+    assert "layer=1" in call and "attention_layer=0" in call and "attention_head=0" in call
+    assert any("Collected: 0.1, 1.0" in plain_text(m.value) for m in shown.markdown)
+
+
+def plain_text(markdown):
+    return markdown.replace("\\", "")
 
 
 def test_a_click_is_kept_in_the_address(page, swept):
     root, run_id = swept
     shown = page(root, "patching", run=run_id)
-    assert not [s for s in shown.subheader if "head 1" in s.value]
+    assert not [c for c in shown.code if "patched_cell(" in c.value]
     shown.query_params["layer"], shown.query_params["place"] = "0", "1"
     shown.run()
-    assert any("layer 0, head 1" in s.value for s in shown.subheader)
+    assert [c for c in shown.code if "patched_cell(" in c.value and "head=1" in c.value]
+
+
+def test_the_chosen_cell_tells_its_intervals(page, swept):
+    root, run_id = swept
+    shown = page(root, "patching", run=run_id, layer=1, place=1, scale="control")
+    result = RunStore(root).open(run_id).load_result("patch-sweep")
+    line = next(plain_text(m.value) for m in shown.markdown if "change" in m.value)
+    for name, values in (("change", result.summary), ("control", result.control)):
+        mean, low, high = values[:, 1, 1].values
+        assert f"{name} {mean:+.3f} [{low:+.3f}, {high:+.3f}]" in line
+    assert any("Metric:" in plain_text(c.value) for c in shown.caption)
+
+
+def test_collected_cells_are_patched_together(page, swept):
+    root, run_id = swept
+    shown = page(root, "patching", run=run_id, cells="0.1,1.0", together=1)
+    assert not shown.exception and not shown.error and not shown.warning
+    assert any("2 cells of z together" in s.value for s in shown.subheader)
+    (script,) = [c.value for c in shown.code if "joint_patch(" in c.value and "import" in c.value]
+    names: dict = {}
+    exec(script, names)
+    figure = joint_patch_figure(names["joint_patch_result"])
+    assert any(plain(figure.caption) == c.value for c in shown.caption)
+    one = page(root, "patching", run=run_id, cells="0.1", together=1)
+    assert any("another cell" in c.value for c in one.caption)
+
+
+def test_the_controls_make_the_sweep(page, tmp_path):
+    asked = {"corruption": "all", "position": "10", "control": "0", "direction": "denoise"}
+    shown = page(tmp_path, "patching", **asked)
+    assert not shown.exception and not shown.error and not shown.warning
+    script = shown.code[0].value
+    for part in ('corruption="all"', "position=10", "control=False", 'direction="denoise"'):
+        assert part in script.replace("'", '"')
+    shown.selectbox(key="url-task").select("ioi").run()
+    assert not shown.exception and not shown.error and not shown.warning
+    assert shown.query_params["corruption"] in ("usual", ["usual"])
+    stream = page(tmp_path, "patching", site="resid_pre", position="10")
+    assert "position" not in stream.code[0].value
+
+
+def test_a_span_that_is_not_there_is_told(page, swept):
+    root, run_id = swept
+    shown = page(root, "patching", run=run_id, layer=1, place=0, ahead=99)
+    assert not shown.exception and "attention_head=99" in plain_text(shown.error[0].value)
+
+
+def test_corruptions_are_those_of_the_tasks():
+    modules = {
+        "acronyms": "acronym_task",
+        "multiple_choice": "choice_task",
+        "pairs": "pairs_file",
+    }
+    assert set(CORRUPTIONS) == {*GENERATED, "pairs"}
+    for task, names in CORRUPTIONS.items():
+        module = import_module(f"mechbench.tasks.{modules.get(task, task)}")
+        assert names == module.CORRUPTIONS
 
 
 @pytest.mark.parametrize(
-    "bad", [{"layer": "999", "place": "abc"}, {"site": "nose"}, {"n": "-1"}, {"run": "../.."}]
+    "bad",
+    [
+        {"layer": "999", "place": "abc"},
+        {"site": "nose"},
+        {"n": "-1"},
+        {"run": "../.."},
+        {"cells": "9.9"},
+        {"cells": "<b>"},
+        {"prompt": "3"},
+        {"scale": "size"},
+        {"control": "yes"},
+        {"corruption": "none"},
+        {"alayer": "2"},
+        {"position": "x" * 21},
+    ],
 )
 def test_bad_parameters_are_told_and_replaced(page, swept, bad):
     root, run_id = swept
-    shown = page(root, "patching", **{"run": run_id, **bad})
+    cell = {"layer": 1, "place": 0}
+    shown = page(root, "patching", **{"run": run_id, **cell, **bad})
     assert not shown.exception and not shown.error
     assert len(shown.warning) == len(bad)
 
@@ -122,5 +202,4 @@ def test_the_copied_script_of_a_cell_gives_what_the_page_shows(page, swept):
     names: dict = {}
     exec(script, names)
     figure = patched_cell_figure(names["patched_cell_result"])
-    assert figure.title in [s.value for s in shown.subheader]
     assert any(plain(figure.caption) == c.value for c in shown.caption)

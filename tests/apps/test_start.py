@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import time
+from threading import Event
 
+from mechbench.results.store import RunStore
 from tests.apps.conftest import APP
 
 
@@ -39,3 +42,44 @@ def test_the_first_page_loads_no_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_loaded_models_are_shown_and_released(page, stored, tiny):
+    root = stored[0].path.parent
+    shown = page(root, "prompts", model=tiny, n=2)
+    assert not shown.exception and not shown.error
+    shown.switch_page("pages/start.py").run()
+    (button,) = [b for b in shown.button if b.label == "Release"]
+    line = next(m.value for m in shown.markdown if "for answers" in m.value)
+    assert "MB" in line and "float32" in line
+    button.click().run()
+    assert not shown.exception and not shown.error
+    assert not [b for b in shown.button if b.label == "Release"]
+
+
+def test_jobs_are_listed_with_a_button_that_cancels(page, tiny, tmp_path, monkeypatch):
+    go = Event()
+
+    def work(spec, run, job):
+        job.step_started("patch-sweep", 1, 1)
+        go.wait(20)
+        try:
+            job.step_advanced("patch-sweep", 1, 2)
+        except KeyboardInterrupt:
+            run.set_status("interrupted")
+            raise
+
+    monkeypatch.setattr("apps.common.session._carry_out", work)
+    shown = page(tmp_path, "patching", model=tiny, n=2)
+    shown.button[0].click().run()
+    run_id = shown.query_params["run"]
+    shown.switch_page("pages/start.py").run()
+    assert not shown.exception and not shown.error
+    shown.button(key=f"cancel-{run_id}").click().run()
+    go.set()
+    for _ in range(100):
+        if RunStore(tmp_path).open(run_id).status().state == "interrupted":
+            break
+        time.sleep(0.1)
+    shown.run()
+    assert not shown.exception and not [b for b in shown.button if b.label == "Cancel"]

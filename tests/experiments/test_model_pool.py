@@ -46,6 +46,15 @@ def test_the_least_recently_used_is_released(pool):
     assert pool.made == ["a", "b", "c", "b"]
 
 
+def test_a_model_is_released_when_asked_for(pool):
+    use(pool, "a")
+    use(pool, "b")
+    pool.release(pool.loaded()[0])
+    assert [line.name for line in pool.loaded()] == ["b"]
+    use(pool, "a")
+    assert pool.made == ["a", "b", "a"]
+
+
 def test_other_options_are_another_model_and_a_failure_keeps_nothing(pool):
     use(pool, "a")
     with pool.use(ModelPart(name="a", fold_ln=False)):

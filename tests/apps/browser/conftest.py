@@ -48,7 +48,11 @@ def server(tmp_path_factory, tiny, chromium):
         yield address, store
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # a machine under load, or a job in the middle of a batch
+            process.kill()
+            process.wait()
 
 
 def _wait_for(url):

@@ -10,6 +10,7 @@ _LONGEST = 6000  # pixels of a page in a picture
 def settled(page):
     """Waits until the page is drawn."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60000)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60000)
 
 
 def picture(page, name):

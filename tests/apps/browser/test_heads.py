@@ -21,11 +21,20 @@ TOKENS, HEADS, CELLS = "button.token", "button.head", "td.cell"
 CASES = [("acronyms-gpt2", "acronyms"), ("mixed-gpt2", "ioi")]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def first_page(server, chromium):
+    """The first page was opened once."""
+    page = chromium.new_page()
+    page.goto(server[0])
+    page.wait_for_selector("h1", timeout=20000)
+    page.close()
+
+
 def opened(page, address, wait, **query):
     """Opens the page and waits until the view is drawn."""
     text = "&".join(f"{k}={v}" for k, v in query.items())
     page.goto(f"{address}/heads?{text}")
-    page.locator(wait).first.wait_for(timeout=30000)
+    page.locator(wait).first.wait_for(timeout=60000)
     settled(page)
     assert page.locator("[data-testid=stException]").count() == 0
     assert page.locator("[data-testid=stAlertContentError]").count() == 0
@@ -134,11 +143,12 @@ def test_a_cached_click_is_answered_in_time(server, user, view, what):
 def test_pictures(server, user, view, model, task):
     wait = {"attention": HEADS, "circuits": "canvas", "attribution": ".line", "lens": CELLS}[view]
     more = {"attention": {"token": 9}, "lens": {"stream": "2_mid"}}.get(view, {})
-    page = opened(user(), server[0], wait, model=model, task=task, n=8, view=view, **more)
+    page = user()
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    opened(page, server[0], wait, model=model, task=task, n=8, view=view, **more)
     picture(page, f"heads-{view}-{model}")
     if os.environ.get("MECHBENCH_SCREENSHOTS"):
-        dark = {"embed_options": "dark_theme", "embed": "true"}
-        opened(page, server[0], wait, model=model, task=task, n=8, view=view, **more, **dark)
+        opened(page, server[0], wait, **query(page), embed_options="dark_theme", embed="true")
         picture(page, f"heads-{view}-{model}-dark")
 
 
