@@ -1,6 +1,7 @@
 """The dashboard. It loads and draws; everything that is computed is computed by the library.
 
-Started by ``mechbench dashboard``, which sets what ``apps.common.settings`` reads.
+Started by ``mechbench dashboard``, which sets what ``apps.common.settings`` reads. The folder of
+pages is not called ``pages``: Streamlit serves such a one without this file, and so without login.
 """
 
 import streamlit as st
@@ -18,19 +19,27 @@ def main() -> None:
         st.stop()
     page = st.navigation(
         {
-            "": [st.Page("pages/start.py", title="Start", url_path="start", default=True)],
+            "": [st.Page("views/start.py", title="Start", url_path="start", default=True)],
             "Explore": [
+                st.Page("views/prompts.py", title="Prompts", url_path="prompts"),
+                st.Page("views/patching.py", title="Patching", url_path="patching"),
+                st.Page("views/circuit.py", title="Circuit", url_path="circuit"),
+                st.Page("views/heads.py", title="Heads and tokens", url_path="heads"),
+                st.Page("views/choice.py", title="Multiple choice", url_path="multiple-choice"),
+                st.Page("views/hops.py", title="Multi-hop", url_path="multi-hop"),
+                st.Page("views/routers.py", title="Routers and experts", url_path="routers"),
                 st.Page("pages/prompts.py", title="Prompts", url_path="prompts"),
                 st.Page("pages/patching.py", title="Patching", url_path="patching"),
-                st.Page("pages/routers.py", title="Routers and experts", url_path="routers"),
                 st.Page("pages/circuit.py", title="Circuit", url_path="circuit"),
                 st.Page("pages/heads.py", title="Heads and tokens", url_path="heads"),
                 st.Page("pages/choice.py", title="Multiple choice", url_path="multiple-choice"),
                 st.Page("pages/hops.py", title="Multi-hop", url_path="multi-hop"),
+                st.Page("pages/routers.py", title="Routers and experts", url_path="routers"),
+                st.Page("pages/architectures.py", title="Architectures", url_path="architectures"),
             ],
             "Stored": [
-                st.Page("pages/runs.py", title="Runs", url_path="runs"),
-                st.Page("pages/figures.py", title="Figures", url_path="figures"),
+                st.Page("views/runs.py", title="Runs", url_path="runs"),
+                st.Page("views/figures.py", title="Figures", url_path="figures"),
             ],
         }
     )

@@ -18,6 +18,7 @@ from mechbench.tasks.choice_families import FAMILIES
 
 SIDE_EFFECTS = "edit-side-effects"
 MOST = 16
+PAPER = "Li and Gao 2025"
 _LABELS = ("A", "1", "P")
 _SIZES = ("2", "3", "4", "5")
 _GOLD = ("balanced", "not_first", "as_given")

@@ -85,6 +85,12 @@ class Shown:
     curve: CircuitCurve | None
     loaded: Circuit | None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the model is a plain transformer, which other programs know."""
+        facts = {} if self.scores is None else self.scores.model_facts
+        return bool(facts) and "stages" not in facts
+
     def circuit(self, threshold: float, prune: bool, notes: Annotations) -> Circuit:
         """The circuit at a threshold, with its annotations.
 
@@ -159,7 +165,9 @@ def _measured(spec_json: str, run_path: str) -> CircuitFaithfulness:
             params[name] = value.look_up(lambda step_id: _result(run_path, step_id))
     with pool().use(spec.model, spec.device) as model:
         task = build_task(spec.task.name, model.tokenizer, **step.part.task_options(spec.task))
-        return step.function(model, task, seed=spec.seed, **params)
+        found = step.function(model, task, seed=spec.seed, **params)
+    assert isinstance(found, CircuitFaithfulness)
+    return found
 
 
 def _result(run_path: str, step: str):

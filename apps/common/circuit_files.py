@@ -31,12 +31,16 @@ def named_circuit() -> Circuit | None:
     circuit_id = state.read(CIRCUIT)
     if not circuit_id:
         return None
-    path = circuit_file(circuit_id)
     try:
-        return circuit_from_json(kept_text(circuit_id, path.parent, "circuit"), path.name)
+        return _circuit_at(circuit_file(circuit_id))
     except MechbenchError as error:
         st.warning(plain(str(error)))
         return None
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _circuit_at(path: Path) -> Circuit:
+    return circuit_from_json(kept_text(path.stem, path.parent, "circuit"), path.name)
 
 
 def named_notes() -> Annotations:
@@ -93,7 +97,7 @@ def read_upload(data: bytes, name: str, scores: EdgeScores | None) -> Circuit:
 
 
 def eap_ig_text(circuit: Circuit, scores: EdgeScores) -> str:
-    """The circuit as EAP-IG's JSON, with the scores of all edges.
+    """The circuit as EAP-IG's JSON, with the scores of all edges of its model.
 
     Raises:
         CircuitError: not a plain transformer.

@@ -1,35 +1,5 @@
 // The circuit as a graph: a threshold that filters here, nodes to hover, walk, pin and open.
-const NOTCHES = 1000, LISTED = 30;
-
-function thresholdAt(graph, notch) {
-  if (notch <= 0) return graph.low;
-  const value = graph.least * Math.pow(graph.high / graph.least, notch / NOTCHES);
-  const digits = Number(value.toPrecision(4));
-  return Math.min(Math.max(digits, graph.least), graph.high);
-}
-
-function notchOf(graph, threshold) {
-  if (threshold < graph.least || graph.high <= graph.least) return 0;
-  return Math.round((NOTCHES * Math.log(threshold / graph.least)) / Math.log(graph.high / graph.least));
-}
-
-function element(tag, text, parent, role) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (role) made.className = role;
-  parent.append(made);
-  return made;
-}
-
-// Sample lines with words; each is (words, colour, kind of line).
-function legend(place, entries) {
-  place.replaceChildren();
-  for (const [words, colour, line] of entries) {
-    const entry = element("span", "", place);
-    element("i", "", entry).style.cssText = `border-top-color: ${colour}; border-top-style: ${line}`;
-    entry.append(words);
-  }
-}
+const LISTED = 30;
 
 class CircuitGraph {
   constructor(root) {
@@ -94,6 +64,7 @@ class CircuitGraph {
     pen.font = "11px sans-serif";
     pen.textBaseline = "middle";
     paintRows(pen, box, graph, ink);
+    if (box.wide < 44) pen.font = "9px sans-serif";
     const touched = this.at === null ? null : new Set([this.at]);
     paintLines(pen, box, graph, this.lines, colours, touched);
     const linked = new Set(this.lines.flatMap((line) => [line.from, line.to]));
@@ -270,23 +241,6 @@ class CircuitGraph {
     };
     slider.onchange = () => this.tell("cut", this.cut);
   }
-}
-
-function bezier(box, points, p, t) {
-  const s = 1 - t;
-  const at = (k) =>
-    s * s * s * points[p + k] + 3 * s * s * t * points[p + 2 + k] +
-    3 * s * t * t * points[p + 4 + k] + t * t * t * points[p + 6 + k];
-  return [box.x(at(0)), box.y(at(1))];
-}
-
-function distant(box, points, p, x, y, room) {
-  const xs = [0, 2, 4, 6].map((k) => box.x(points[p + k]));
-  const ys = [1, 3, 5, 7].map((k) => box.y(points[p + k]));
-  return (
-    x < Math.min(...xs) - room || x > Math.max(...xs) + room ||
-    y < Math.min(...ys) - room || y > Math.max(...ys) + room
-  );
 }
 
 export default function (component) {

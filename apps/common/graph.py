@@ -42,9 +42,10 @@ _HTML = """<div class="box"><label class="cut"><span>Threshold</span>
 aria-label="Circuit graph. Arrow keys move between nodes, Enter pins one, Space chooses it, Shift
 and Enter collects it."></canvas><div class="word" role="status" aria-live="polite"></div>
 <div class="key edges-key"></div><canvas class="curve" role="img"
-aria-label="Faithfulness by size of the circuit; a line marks the threshold."></canvas><div class="key curve-key"></div></div><div class="side"></div></div></div>"""
+aria-label="Faithfulness by size of the circuit; a line marks the threshold."></canvas>
+<div class="key curve-key"></div></div><div class="side"></div></div></div>"""
 
-_SCRIPTS = ("graph_model.js", "graph_paint.js", "graph_curve.js", "graph.js")
+_SCRIPTS = ("graph_model.js", "graph_paint.js", "graph_curve.js", "graph_parts.js", "graph.js")
 _mount = component(
     "mechbench_graph",
     html=_HTML,

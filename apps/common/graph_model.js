@@ -68,9 +68,11 @@ function shownNodes(graph, data) {
       const members = nodes.flatMap((n, i) => (group.nodes.includes(n.id) ? [i] : []));
       if (!members.length) return;
       const mean = (key) => members.reduce((sum, i) => sum + nodes[i][key], 0) / members.length;
+      const off = (i) => Math.hypot(nodes[i].x - mean("x"), nodes[i].y - mean("y"));
+      const middle = nodes[members.reduce((best, i) => (off(i) < off(best) ? i : best))];
       members.forEach((i) => (place[i] = nodes.length));
       nodes.push({
-        id: "", members, x: mean("x"), y: mean("y"), label: group.label, named: true,
+        id: "", members, x: middle.x, y: middle.y, label: group.label, named: true,
         style: kinds + g, kind: `group of ${members.length}`, inGroup: group.label,
       });
     });

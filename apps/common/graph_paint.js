@@ -92,8 +92,14 @@ function paintNode(pen, box, node, look) {
     pen.strokeRect(x - wide - 4, y - high - 4, 2 * wide + 8, 2 * high + 8);
   }
   pen.fillStyle = look.ink;
-  pen.fillText(cutTo(pen, node.label, 2 * wide - 6), x, y + 0.5);
+  pen.fillText(labelWithin(pen, node, 2 * wide - 5), x, y + 0.5);
   pen.globalAlpha = 1;
+}
+
+// Where a head's name is too wide, its row says the layer, and its box the head.
+function labelWithin(pen, node, room) {
+  if (node.named || pen.measureText(node.label).width <= room) return cutTo(pen, node.label, room);
+  return cutTo(pen, node.label.split(".").pop(), room);
 }
 
 function cutTo(pen, text, room) {

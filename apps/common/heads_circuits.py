@@ -46,6 +46,8 @@ def _view(model: str, part: Part, order: HeadOrder) -> None:
             st.subheader(asked[number], anchor=False)
             key = f"heads-{panel.title}"
             clickable(panel, limits[number], key=key, selected=None, on_choice=_nothing)
+            low, high = limits[number]
+            st.caption(plain(f"Colours from {low:.3g} to {high:.3g}: {panel.value_title}."))
     _vectors(figure)
     _composition(model, part, head)
     maybe_figure(figure, f"circuits-{head}")

@@ -14,6 +14,7 @@ _LONGEST = 90
 
 def pick_head(order: HeadOrder) -> str:
     """The label of the head that is looked at; at first the most important one."""
+    state.forget_unless("head", order.labels)
     return state.select(
         "Head",
         state.Choice("head", order.labels, order.labels[0]),
@@ -33,10 +34,12 @@ def pick_prompt(model: str, part: Part) -> tuple[int, str]:
             help="The corrupted prompt lacks what the answer needs (Zhang and Nanda 2024).",
         )
     texts = prompt_texts(model, part, which)
+    numbers = [str(i) for i in range(len(texts))]
+    state.forget_unless("prompt", numbers)
     with left:
         number = state.select(
             "Prompt",
-            state.Choice("prompt", [str(i) for i in range(len(texts))], "0"),
+            state.Choice("prompt", numbers, "0"),
             words=lambda i: f"{i}: {_short(texts[int(i)])}",
             help="Which of the task's prompts is shown.",
         )

@@ -34,6 +34,8 @@ def _view(model: str, part: Part) -> None:
     stream = state.read(state.Choice("stream", streams, streams[-1]))
     last = found.tokens.sizes[POSITION] - 1
     position = state.read(state.Whole("position", 0, last, usual))
+    given = "position" in st.query_params  # else it is that of the answer, also of another answer
+    state.write(stream=stream, position=position if given else None)
     st.caption(
         "Cells: the likeliest token, coloured by its probability (white 0, dark blue 1), and the "
         "rank of the answer (1 is the top). Rows from the embedding, at the bottom, to the last "
@@ -54,6 +56,7 @@ def _answer(found: LensView) -> int:
         label: f"{label}: {shown_token(str(text))}"
         for label, text in zip(labels, found.answers.values, strict=True)
     }
+    state.forget_unless("answer", labels)
     chosen = state.select(
         "Answer",
         state.Choice("answer", labels, labels[0]),

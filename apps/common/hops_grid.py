@@ -1,23 +1,22 @@
 """Multi-hop, the grid: back-patching in the background, and the text of a clicked cell."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from apps.common import state
-from apps.common.answers import answer, answer_figure
+from apps.common.answers import answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
 from apps.common.heatmap import chosen, clickable
-from apps.common.hops import BACK, PLACES, back_spec, step_of, text_spec
+from apps.common.hops import BACK, PLACES, back_spec, step_of
+from apps.common.hops_texts import show_texts, texts_of_cell
 from apps.common.session import store
 from apps.common.text import plain
 from apps.common.work import finished_result, run_button, show_state
 from mechbench.experiments.back_patching_summary import back_patching_lines, control_table
 from mechbench.experiments.spec import ExperimentSpec
-from mechbench.figures.back_patched_text import text_rows
 from mechbench.figures.back_patching import back_patching_figure
 from mechbench.figures.back_patching_cell import (
     back_patching_cell_figure,
@@ -25,7 +24,6 @@ from mechbench.figures.back_patching_cell import (
 )
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.spec import Heatmap
-from mechbench.results.back_patched_text import BackPatchedText
 from mechbench.results.back_patching import (
     CORRECT,
     INCORRECT,
@@ -40,7 +38,6 @@ from mechbench.shapes import POSITION
 
 METHODS = ("generate", "argmax")
 _MAP = "hops-map"
-_ALL, _RIGHT, _WRONG = "all", "right here", "wrong here"
 _RATES = (
     "any cell: some pair of layers makes the query right, which many tries make likely. fixed "
     "cell: one pair, the best for one half of the incorrect set, scored on the other half. mean "
@@ -141,7 +138,8 @@ def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
         )
     with right:
         table = control_table(result, cell=cell, **grid)
-        _table(table.columns, table.rows)
+        rows = [[value.replace(", ", ",\u00a0") for value in row] for row in table.rows]
+        show_texts(table.columns, rows)  # an interval stays on one line
         st.caption(
             "A cell picked because it looks good flatters itself; the fixed cell was chosen on "
             "other queries, and any cell has many tries. Compare each with its controls.",
@@ -149,7 +147,7 @@ def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
         )
         if cell is None:
             st.caption("Click a cell to read what the model says there.")
-    said = None if cell is None else _texts(stored, result, at, cell)
+    said = None if cell is None else texts_of_cell(stored, result, at, cell)
     shown = state.toggle(
         "Show as figures",
         state.Flag("figures"),
@@ -164,12 +162,9 @@ def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
         if said is not None:
             show_figure(answer_figure(said), "hops-text")
     if said is not None:
+        st.caption("The texts of this cell:")
         show_copies(said)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Texts as they are written, in lines that wrap."""
-    st.table([dict(zip(columns, map(plain, row), strict=True)) for row in rows], hide_index=True)
+        st.caption("All cells:")
 
 
 def _shown(result: BackPatching) -> dict[str, str]:
@@ -225,69 +220,6 @@ def _keep_cell() -> None:
     cell = chosen(_MAP)
     if cell is not None:
         state.write(source=cell[0], target=cell[1])
-
-
-def _texts(
-    stored: ExperimentSpec, result: BackPatching, at: dict[str, str], cell: tuple[int, int]
-) -> ExperimentSpec | None:
-    """What the model says to some queries at the cell, beside the unpatched run; its spec."""
-    if cell[0] == cell[1]:
-        st.info("On the diagonal nothing is changed: choose another cell for texts.")
-        return None
-    columns = st.columns(5)
-    with columns[0]:
-        which = state.select(
-            "Texts of queries",
-            state.Choice("which", (_ALL, _RIGHT, _WRONG), _ALL),
-            help="Of the set above: all, or those that this cell makes right or leaves wrong.",
-        )
-    with columns[1]:
-        first = state.number(
-            "From number", state.Whole("first", 0, 9999, 0), help="How many of them are skipped."
-        )
-    with columns[2]:
-        many = state.number(
-            "How many", state.Whole("many", 1, 24, 6), help="How many queries are shown."
-        )
-    with columns[3]:
-        tokens = state.number(
-            "Tokens of a text",
-            state.Whole("said", 1, 40, result.n_new),
-            help="How long the texts below are; the grid keeps its own number.",
-        )
-    with columns[4]:
-        temperature = state.slider(
-            "Temperature",
-            state.Real("temperature", 0.0, 2.0, 0.0),
-            step=0.1,
-            help="0 takes the likeliest token, as the grid does; more draws samples.",
-        )
-    wanted = {_ALL: None, _RIGHT: True, _WRONG: False}[which]
-    places = {"rule": at["rule"], "position": at["position"], "cell": cell}
-    found = result.queries(at["group"], right=wanted, **places)
-    queries = list(found[first : first + many])
-    if not queries:
-        st.info(f"There are {len(found)} such queries, none of them from number {first} on.")
-        return None
-    spec = text_spec(
-        stored,
-        cell=cell,
-        position=at["position"],
-        queries=queries,
-        tokens=tokens,
-        temperature=temperature,
-    )
-    said = answer(spec)
-    assert isinstance(said, BackPatchedText)
-    _table(*text_rows(said))
-    st.caption(
-        plain(
-            "✓: the text names the answer; (bridge): it names the bridge. patched: the cell; other "
-            "query: that query's state in its place; noise: as long as the change; reversed: the "
-            "two layers exchanged."
-        )
-    )
-    return spec
 
 
 def _rates(run_id: str, result: BackPatching) -> None:

@@ -21,7 +21,7 @@ from mechbench.results.run import Run
 
 _MAP = "scope-map"
 _WHERE = ("t1", "t2", "e1", "r1", "r2")
-_PROMPTS = ("second_hop", "composition", "words", "lens", "description", "repeat")
+_PROMPTS = ("composition", "second_hop", "words", "lens", "description", "repeat")
 _DECODINGS = ("argmax", "greedy", "sample")
 
 
@@ -39,8 +39,8 @@ def scope_view(model: str, part: dict[str, Any], run: Run | None) -> None:
         prompt = state.select(
             "Target prompt",
             state.Choice("scope_prompt", _PROMPTS, _PROMPTS[0]),
-            help="second_hop and composition: each query's own prompt, the state in place of e2 "
-            "or e1. words: the task's entities, repeated. lens: the state is unembedded. "
+            help="composition and second_hop: each query's own prompt, the state in place of e1 "
+            "or e2. words: the task's entities, repeated. lens: the state is unembedded. "
             "description, repeat: few-shot lines of real names (Ghandeharioun et al. 2024), for "
             "models of natural text.",
         )

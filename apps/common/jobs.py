@@ -49,7 +49,7 @@ def show_jobs() -> None:
     for job in mine:
         left, right = st.columns([5, 1])
         with left:
-            st.page_link("pages/runs.py", label=plain(job.title), query_params={"run": job.run_id})
+            st.page_link("views/runs.py", label=plain(job.title), query_params={"run": job.run_id})
             show_progress(job)
         with right:
             if st.button("Cancel", key=f"cancel-{job.run_id}", disabled=job.cancelling):

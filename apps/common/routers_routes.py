@@ -30,11 +30,41 @@ def show_routes(model: str, task: dict[str, Any], blocks: tuple[int, ...]) -> No
 def _draw(model: str, task: dict[str, Any], blocks: tuple[int, ...]) -> None:
     st.header("Which tokens go through which block", anchor=False)
     setting = _setting()
-    title = "Which tokens go through which block"
-    spec = routers_step(title, model, task, "token_routes", **setting)
-    result = answer(spec)
-    assert isinstance(result, TokenRoutes)
+    spec = _routes_spec(model, task, setting)
+    result = _routes(spec)
     sides = _sides(result)
+    _cells(model, task, setting, sides, blocks)
+    (first_run, first), (other_run, other) = sides
+    if state.toggle(
+        "Show the routes as a figure", state.Flag("figure"), help="With caption and downloads."
+    ):
+        figure = token_routes_figure(
+            result, prompt=first, run=first_run, other=other, other_run=other_run
+        )
+        show_figure(figure, "routes")
+    show_copies(spec)
+
+
+@st.fragment
+def _cells(
+    model: str,
+    task: dict[str, Any],
+    setting: dict[str, Any],
+    sides: list[tuple[str, int]],
+    blocks: tuple[int, ...],
+) -> None:
+    """The map and the chosen cell, which a click draws again without the controls above."""
+    framed(lambda: _map_and_cell(model, task, setting, sides, blocks))
+
+
+def _map_and_cell(
+    model: str,
+    task: dict[str, Any],
+    setting: dict[str, Any],
+    sides: list[tuple[str, int]],
+    blocks: tuple[int, ...],
+) -> None:
+    result = _routes(_routes_spec(model, task, setting))
     place = _place(result)
     routers_map(result, sides, key=_MAP, selected=place, on_choice=lambda: _keep_place(blocks))
     st.caption(
@@ -49,15 +79,17 @@ def _draw(model: str, task: dict[str, Any], blocks: tuple[int, ...]) -> None:
         st.caption("Click a cell to force its token the other way.")
     else:
         _forced(model, task, setting, sides[place[0]], blocks[place[1]], place[2])
-    (first_run, first), (other_run, other) = sides
-    if state.toggle(
-        "Show the routes as a figure", state.Flag("figure"), help="With caption and downloads."
-    ):
-        figure = token_routes_figure(
-            result, prompt=first, run=first_run, other=other, other_run=other_run
-        )
-        show_figure(figure, "routes")
-    show_copies(spec)
+
+
+def _routes_spec(model: str, task: dict[str, Any], setting: dict[str, Any]) -> ExperimentSpec:
+    title = "Which tokens go through which block"
+    return routers_step(title, model, task, "token_routes", **setting)
+
+
+def _routes(spec: ExperimentSpec) -> TokenRoutes:
+    result = answer(spec)
+    assert isinstance(result, TokenRoutes)
+    return result
 
 
 def _setting() -> dict[str, Any]:

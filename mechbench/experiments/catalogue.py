@@ -1,6 +1,10 @@
-"""What ``mechbench models`` lists, gathered: from the registry, and from the bundled folders."""
+"""The architectures and the bundled models, gathered from the registry and from the models' cards.
+
+``mechbench models`` lists them, and pages compare them. No weights are read.
+"""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +62,19 @@ def _entry(name: str, summary: str, snapshots: tuple[int, ...]) -> dict[str, Any
         "bytes": sum(file.stat().st_size for file in _weights(path)),
         "snapshots": list(snapshots),
         "control": control["name"] if control else None,
+        "corpus": metrics["recipe"]["corpus"]["kind"],
         "tasks": _tasks(metrics, control),
+        "cost": metrics.get("cost"),
+        "measured": metrics.get("measured", []),
+        "config": _plain(asdict(folder.config)),
         "card": str(path / "card.md"),
+    }
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """With lists for tuples, as JSON has them."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in config.items()
     }
 
 
@@ -69,15 +84,21 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _tasks(metrics: dict[str, Any], control: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Accuracy by task, beside the control's; of a model of one task, the mean over answers."""
+    """Accuracy by task, beside the control's; of a model of one task, the mean over answers.
+
+    ``n`` is how many answers were scored; None where the card says it of several sets together.
+    """
     shipped = metrics["seeds"][0]
     kind = kind_called(metrics["recipe"]["corpus"]["kind"])
     if not kind.compared:
-        mean = sum(shipped["accuracy"]) / len(shipped["accuracy"])
-        return {kind.name: {"accuracy": mean, "control": None}}
+        n_answers = len(shipped["accuracy"])
+        mean = sum(shipped["accuracy"]) / n_answers
+        n = n_answers * metrics["test"]["prompts"]
+        return {kind.name: {"accuracy": mean, "control": None, "n": n}}
     names = kind.compared[0]
     beside = dict(zip(control[names], control["accuracy"], strict=True)) if control else {}
+    scored = shipped.get("answers", [None] * len(shipped[names]))
     return {
-        name: {"accuracy": accuracy, "control": beside.get(name)}
-        for name, accuracy in zip(shipped[names], shipped["accuracy"], strict=True)
+        name: {"accuracy": accuracy, "control": beside.get(name), "n": n}
+        for name, accuracy, n in zip(shipped[names], shipped["accuracy"], scored, strict=True)
     }

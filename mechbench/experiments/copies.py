@@ -3,6 +3,7 @@
 import keyword
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def as_python(spec: ExperimentSpec) -> str:
         name = variable(step.id)
         lines.append(_call(name, step.analysis, "model", "task", **params, seed=spec.seed))
     return "\n".join(lines) + "\n"
+
+
+def model_comparison_script(names: Sequence[str]) -> str:
+    """A script that puts bundled models side by side, as ``model_comparison`` does."""
+    call = _call("comparison", "model_comparison", repr(list(names)))
+    return f"from mechbench.experiments.model_comparison import model_comparison\n\n{call}\n"
 
 
 def as_command(spec: ExperimentSpec, store: Path) -> str:

@@ -14,7 +14,7 @@ from mechbench.figures.graph import Graph
 from mechbench.figures.graph_layout import MAX_SLOTS, Layout, lay_out
 
 MOST_SENT = 30_000
-_ROUTED = 400  # the strongest; their curves pass beside the nodes
+_ROUTED = 150  # the strongest; their curves pass beside the nodes
 _EDGE = re.compile(r"[\w.]{1,24}->[\w.]{1,24}(<\w{1,12}>)?")
 _MOST_PARTS = 1000  # layers, or heads of one
 
@@ -98,7 +98,7 @@ def circuit_view(
     _check(edges, facts)
     values = np.array([float(scores.get(edge, 0.0)) for edge in edges])
     order = np.argsort(-np.abs(values), kind="stable")[:most_edges]
-    shown = [edges[i] for i in order.tolist()]
+    shown = [edges[int(i)] for i in order]
     try:
         whole = circuit_graph(shown, scores, facts, most_edges=most_edges * facts["n_heads"])
         strongest = replace(whole, edges=whole.edges[:_ROUTED])

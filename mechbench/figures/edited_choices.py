@@ -1,5 +1,7 @@
 """Confusions before and after an edit of value vectors, beside its control, and what changed."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -13,7 +15,6 @@ from mechbench.results.choices import (
     ANSWERED_FIRST,
     ANY_TOKEN,
     ARGMAX,
-    ARGMAXES,
     EDIT,
     FAILING,
     GOLD,
@@ -42,14 +43,15 @@ _ROWS = (
 
 
 def edited_choices_figure(result: EditedChoices, *, argmax: str = ANY_TOKEN) -> FigureSpec:
-    """Three confusions by ``argmax`` with an interval in each cell, and tables of rates."""
+    """Three confusions with an interval in each cell, rates and differences, all by ``argmax``."""
     return FigureSpec(
         name="edited-choices",
         title="Answers before and after chosen value vectors are edited",
         caption=_caption(result, argmax),
         panels=(
             *(_confusion(result, edit, argmax) for edit in _TITLES),
-            *(_rates(result, by) for by in ARGMAXES),
+            _rates(result, argmax),
+            _changes(result, argmax),
         ),
         provenance=provenance_of(result),
     )
@@ -77,31 +79,43 @@ def _confusion(result: EditedChoices, edit: str, argmax: str) -> Heatmap:
 
 
 def _rates(result: EditedChoices, argmax: str) -> Table:
+    columns = {
+        "before": result.rates.sel({EDIT: NO_EDIT}),
+        "after": result.rates.sel({EDIT: CHOSEN}),
+        "random neurons": result.rates.sel({EDIT: RANDOM_NEURON}),
+    }
+    return _table(result, columns, argmax, f"shares of prompts ({argmax})")
+
+
+def _changes(result: EditedChoices, argmax: str) -> Table:
+    columns = {
+        "after - before": result.change.sel({EDIT: CHOSEN}),
+        "random - before": result.change.sel({EDIT: RANDOM_NEURON}),
+        "after - random": result.beyond_random,
+    }
+    return _table(result, columns, argmax, f"differences, paired by prompt ({argmax})")
+
+
+def _table(
+    result: EditedChoices, columns: Mapping[str, xr.DataArray], argmax: str, title: str
+) -> Table:
     rows = []
-    for title, measure, items in _ROWS:
+    for name, measure, items in _ROWS:
         at = {MEASURE: measure, ARGMAX: argmax, ITEMS: items}
         n = int(result.n.sel({ITEMS: items}))
-        rates, change = result.rates.sel(at), result.change.sel(at)
-        shown = (
-            rates.sel({EDIT: NO_EDIT}),
-            rates.sel({EDIT: CHOSEN}),
-            change.sel({EDIT: CHOSEN}),
-            rates.sel({EDIT: RANDOM_NEURON}),
-            result.beyond_random.sel(at),
-        )
-        rows.append((title, str(n), *(_interval(values) if n else "–" for values in shown)))
-    return Table(
-        columns=("share", "n", "before", "after", "change", "random", "after - random"),
-        rows=tuple(rows),
-        title=f"answers: {argmax}",
-    )
+        cells = (_interval(values.sel(at)) if n else "–" for values in columns.values())
+        rows.append((name, str(n), *cells))
+    return Table(columns=("share", "n", *columns), rows=tuple(rows), title=title)
 
 
 def _interval(values: xr.DataArray) -> str:
-    mean, low, high = (float(values.sel({ESTIMATE: e})) for e in ("mean", "low", "high"))
-    if np.isnan(low):
-        return f"{mean:.2f}"  # one prompt has no interval
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    mean, low, high = (_number(float(values.sel({ESTIMATE: e}))) for e in ("mean", "low", "high"))
+    return mean if low == "nan" else f"{mean} [{low}, {high}]"  # one prompt has no interval
+
+
+def _number(value: float) -> str:
+    text = f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _caption(result: EditedChoices, argmax: str) -> str:

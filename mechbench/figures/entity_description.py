@@ -57,7 +57,6 @@ def _shares(result: EntityDescription, group: str) -> Bars:
         groups=tuple(f"{entity} from {where}" for where, entity in readings),
         series=tuple(series(values, label) for values, label in both),
         title=f"decoded at any pair, {group}",
-        x_title="entity and position",
         y_title="share",
         y_limits=(0.0, 1.0),
     )

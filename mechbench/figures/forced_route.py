@@ -108,7 +108,7 @@ def _top(result: ForcedRoute) -> Table:
             at = {STATE: state, RANK: rank}
             token = shown_token(str(result.top_token.sel(at).item()))
             prob, logit = float(result.top_prob.sel(at)), float(result.top_logit.sel(at))
-            row.append(f"{token}  {prob:.3f} ({logit:+.2f})")
+            row.append(f"{token}  {prob:.2f} {logit:+.1f}")
         rows.append(tuple(row))
     columns = ("rank", "own routes", "forced")
-    return Table(columns=columns, rows=tuple(rows), title="token, probability (logit)")
+    return Table(columns=columns, rows=tuple(rows), title="token, probability, logit")

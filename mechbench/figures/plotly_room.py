@@ -9,11 +9,12 @@ _MOST = 160.0  # a label may be longer than it is useful
 
 
 def left_of(panel: Panel) -> float:
-    """Left of the axes: tick labels and the title of the y axis."""
+    """Left of the axes: tick labels and the title of the y axis, where it is not ""."""
     if isinstance(panel, Table):
         return 0.0
     if isinstance(panel, Heatmap) and not is_numeric(panel.rows):
-        return min(max(map(len, panel.rows), default=1) * CHARACTER, _MOST) + 12.0 + _TITLE
+        labels = min(max(map(len, panel.rows), default=1) * CHARACTER, _MOST) + 12.0
+        return labels + (_TITLE if panel.y_title else 0.0)
     return 70.0
 
 

@@ -5,6 +5,7 @@ plotly would read a token such as ``<b>`` as markup.
 """
 
 import math
+from dataclasses import replace
 from html import escape
 
 import plotly.graph_objects as go
@@ -22,12 +23,14 @@ from mechbench.figures.spec import Bars, Boxes, FigureSpec, Heatmap, Lines, Pane
 
 _WIDTH = 900  # pixels that the layout of labels is planned for; the page may scale the figure
 _LINE = {"showline": True, "linecolor": "#444444", "linewidth": 1, "ticks": "outside", "ticklen": 4}
+_LEAST = 660  # pixels of a narrow page, for what does not scale with it
 _TEXT_LINE = 16.0
 
 
 def to_plotly(spec: FigureSpec) -> go.Figure:
     """``spec`` as an interactive figure with hover texts, as wide as the page it is shown on."""
     n_cols = min(spec.columns, len(spec.panels))
+    spec = _titled_once(spec, n_cols)
     n_rows = math.ceil(len(spec.panels) / n_cols)
     layouts = {
         i: plotly_graph.plan(panel, _WIDTH / n_cols)
@@ -113,7 +116,18 @@ def _column_gap(spec: FigureSpec, n_cols: int) -> float:
     own_bar = not one_colour_bar(spec)
     left = max(room.left_of(p) for i, p in enumerate(spec.panels) if i % n_cols)
     right = max(room.right_of(p, own_bar=own_bar) for p in spec.panels)
-    return min((left + right) / _WIDTH, 0.6 / (n_cols - 1))
+    return min((left + right) / _LEAST, 0.6 / (n_cols - 1))
+
+
+def _titled_once(spec: FigureSpec, n_cols: int) -> FigureSpec:
+    """``spec`` whose heat maps in one row have the title of their y axes once, where it is one."""
+    panels = list(spec.panels)
+    for i, panel in enumerate(panels):
+        first = panels[i - i % n_cols]
+        if i % n_cols and isinstance(panel, Heatmap) and isinstance(first, Heatmap):
+            if panel.y_title == first.y_title:
+                panels[i] = replace(panel, y_title="")
+    return replace(spec, panels=tuple(panels))
 
 
 def _last_is_wide(spec: FigureSpec, n_cols: int) -> bool:

@@ -70,13 +70,14 @@ def _map(result: TokenRoutes, through: xr.DataArray, differs: np.ndarray) -> Hea
     layers = through[LAYER].values
     return Heatmap(
         values=through.values.astype(float).T,
-        rows=tuple(f"{shown_token(token)} {i}" for i, token in enumerate(texts)),
+        rows=tuple(str(position) for position in through[POSITION].values),
         cols=tuple(f"{layer} ({int(n)})" for layer, n in zip(layers, counts, strict=True)),
         title=f"{run} prompt {prompt}",
         x_title="block (tokens)",
-        y_title="token and position",
-        value_title="goes through",
+        y_title="position",
+        value_title="through",
         colour=shares(),
+        cell_text=tuple((shown_token(str(token)),) * len(layers) for token in texts),
         marked=tuple((int(row), int(col)) for row, col in np.argwhere(differs.T)),
     )
 

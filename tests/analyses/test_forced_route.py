@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechbench.analyses.forced_route import forced_route
+from mechbench.analyses.forced_route import _elsewhere, forced_route
 from mechbench.analyses.router_interventions import router_interventions
 from mechbench.errors import TaskError, UnsupportedHookError
 from mechbench.figures.forced_route import forced_route_figure
@@ -102,6 +102,22 @@ def test_the_control_turns_positions_that_were_decided_alike(model, task):
     spread = max(np.ptp(values) for values in per_prompt if values)
     got = float(found.random.sel(measure=METRIC, estimate="mean"))
     assert spread > 0.05 and got == pytest.approx(np.mean(means), abs=0.1 * spread)
+
+
+def test_each_draw_turns_one_other_position_that_was_decided_alike():
+    draw = torch.Generator().manual_seed(0)
+    before = torch.rand(6, 5, generator=draw) < 0.5
+    before[5] = torch.tensor([True, True, False, True, True])  # position 2 is like no other
+    masks, possible = _elsewhere(before, 2, 50, seed=0)
+    seen = [set() for _ in range(6)]
+    for mask in masks:
+        for prompt, (old, new) in enumerate(zip(before.tolist(), mask.tolist(), strict=True)):
+            seen[prompt] |= {p for p in range(5) if old[p] != new[p]}
+            assert sum(o != n for o, n in zip(old, new, strict=True)) == bool(possible[prompt])
+    for prompt, old in enumerate(before.tolist()):
+        alike = {p for p in range(5) if p != 2 and old[p] == old[2]}
+        assert seen[prompt] == alike and bool(possible[prompt]) == bool(alike)
+    assert not possible[5] and possible.any()
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def test_the_figure_outlines_what_differs(model, task):
     first, second = figure.panels[:2]
     assert (first.title, second.title) == ("clean prompt 1", "clean prompt 3")
     differs = np.argwhere(first.values != second.values)
-    assert first.values.shape == (11, 2) and first.rows[0] == "#0 0"
+    assert first.values.shape == (11, 2) and first.cell_text[0] == ("#0", "#0")
     assert len(differs) and list(first.marked) == list(map(tuple, differs.tolist()))
     with pytest.raises(MechbenchError, match="no clean prompt 9"):
         token_routes_figure(found, prompt=9)

@@ -42,7 +42,7 @@ def page(monkeypatch, tiny):
         app = AppTest.from_file(str(APP), default_timeout=30)
         if name != "start":
             app.run()
-            app.switch_page(f"pages/{name}.py")
+            app.switch_page(f"views/{name}.py")
         for key, value in query.items():
             app.query_params[key] = str(value)
         return app.run()

@@ -18,7 +18,7 @@ class Entry:
     @property
     def name(self) -> str:
         """What its tests are called: the name of its file."""
-        return self.file.removeprefix("pages/").removesuffix(".py")
+        return self.file.removeprefix("views/").removesuffix(".py")
 
     @property
     def path(self) -> str:

@@ -135,7 +135,7 @@ def test_side_effects_from_the_button_to_the_figure(page, tmp_path):
     shown.button[0].click().run()
     assert fine(shown)
     run_id = shown.query_params["run"]
-    for _ in range(200):
+    for _ in range(1200):
         status = RunStore(tmp_path).open(run_id).status()
         if status.state not in ("queued", "running"):
             break

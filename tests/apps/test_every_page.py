@@ -11,9 +11,14 @@ NAMES = [page.name for page in pages()]
 
 
 def test_the_navigation_has_every_page_once():
-    files = [path.stem for path in (APP.parent / "pages").glob("*.py") if path.stem != "__init__"]
+    files = [path.stem for path in (APP.parent / "views").glob("*.py") if path.stem != "__init__"]
     assert sorted(NAMES) == sorted(files)
     assert [page.path for page in pages()].count("") == 1
+
+
+def test_no_page_is_served_without_the_dashboard_around_it():
+    """Streamlit serves a folder ``pages`` beside the script until that called ``navigation``."""
+    assert not (APP.parent / "pages").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -62,7 +62,7 @@ def test_a_figure_of_any_page_is_put_into_the_basket_once(page, tmp_path):
     assert "now has 1 figure" in shown.toast[0].value
     shown = press(shown, "example-basket")
     assert "already" in shown.toast[0].value
-    shown.switch_page("pages/figures.py")
+    shown.switch_page("views/figures.py")
     shown.run()
     assert names(tmp_path, shown) == ["head-sweep"]
     assert basket_of(tmp_path, shown).entries[0].source == "dashboard /"

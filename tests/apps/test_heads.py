@@ -161,3 +161,26 @@ def test_bad_parameters_are_told_and_replaced(page, tmp_path, bad):
     wrong = {k: v for k, v in bad.items() if (k, v) not in (("view", "lens"), ("view", "circuits"))}
     assert not shown.exception and not shown.error
     assert len(shown.warning) == len(wrong)
+
+
+def test_what_another_model_or_task_does_not_have_is_replaced(page, tmp_path):
+    shown = page(tmp_path, "heads", head="1.6", prompt=2, **SMALL)
+    assert fine(shown) and shown.query_params["head"] == "1.6"
+    shown.selectbox(key="url-model").set_value("mixed-gpt2")
+    shown.selectbox(key="url-task").set_value("ioi")
+    shown.number_input(key="url-n").set_value(2)
+    shown.run()
+    assert fine(shown)
+    layer, head = map(int, shown.query_params["head"].split("."))
+    assert head < 4 and shown.query_params["prompt"] in ("0", "1")
+    lens = page(tmp_path, "heads", view="lens", answer="letter 3", position=10, **SMALL)
+    lens.selectbox(key="url-model").set_value("mixed-gpt2")
+    lens.selectbox(key="url-task").set_value("ioi")
+    lens.run()
+    assert fine(lens) and lens.query_params["answer"] == "IO"
+
+
+def test_a_pin_outside_the_prompt_is_told_once(page, tmp_path):
+    shown = page(tmp_path, "heads", token=99, **SMALL)
+    assert len(shown.warning) == 1 and "token" not in shown.query_params
+    assert fine(shown.run())

@@ -9,8 +9,10 @@ from threading import Event
 import pytest
 
 from apps.common.session import workers
+from mechbench.figures.spec import FigureSpec
 from mechbench.results.store import RunStore
 from tests.apps.conftest import APP
+from tests.figures.style import check_caption, check_stored
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +27,13 @@ def test_the_example_is_there_and_runs_are_linked(page, stored):
     assert shown.title[0].value == "mechbench"
     captions = [c.value for c in shown.caption]
     assert "acronyms" in captions[0] and any("None yet" in c for c in captions)
+
+
+def test_the_example_is_a_figure_like_all_others():
+    path = APP.parent / "examples" / "example.figure.json"
+    figure = FigureSpec.from_json(path.read_text(encoding="utf-8"))
+    check_caption(figure)
+    check_stored(figure)
 
 
 def test_an_empty_folder_says_what_to_do(page, tmp_path):
@@ -57,7 +66,7 @@ def test_loaded_models_are_shown_and_released(page, stored, tiny):
     root = stored[0].path.parent
     shown = page(root, "prompts", model=tiny, n=2)
     assert not shown.exception and not shown.error
-    shown.switch_page("pages/start.py").run()
+    shown.switch_page("views/start.py").run()
     (button,) = [b for b in shown.button if b.label == "Release"]
     line = next(m.value for m in shown.markdown if "for answers" in m.value)
     assert "MB" in line and "float32" in line
@@ -82,7 +91,7 @@ def test_jobs_are_listed_with_a_button_that_cancels(page, tiny, tmp_path, monkey
     shown = page(tmp_path, "patching", model=tiny, n=2)
     shown.button[0].click().run()
     run_id = shown.query_params["run"]
-    shown.switch_page("pages/start.py").run()
+    shown.switch_page("views/start.py").run()
     assert not shown.exception and not shown.error
     shown.button(key=f"cancel-{run_id}").click().run()
     go.set()

@@ -53,12 +53,18 @@ def test_every_bundled_model_is_listed_with_its_cards_numbers(listed):
         assert entry["architecture"] == metrics["recipe"]["model"]["variant"]
         assert entry["bytes"] == (folder / "model.safetensors").stat().st_size
         assert entry["card"] == str(folder / "card.md")
+        assert entry["cost"] == metrics.get("cost")
+        assert entry["measured"] == metrics.get("measured", [])
+        config = json.loads((folder / "config.json").read_text())["config"]
+        kept = json.loads(json.dumps(entry["config"]))
+        assert {name: kept[name] for name in config} == config
         shipped = metrics["seeds"][0]
         names = next((shipped[key] for key in ("task", "set", "family") if key in shipped), ())
         assert list(entry["tasks"]) == list(names or ["acronyms"])
         for i, task in enumerate(names):
             score = entry["tasks"][task]
             assert score["accuracy"] == shipped["accuracy"][i]
+            assert score["n"] == (shipped["answers"][i] if "answers" in shipped else None)
             assert score["control"] == (
                 metrics["control"]["accuracy"][i] if metrics["control"] else None
             )
@@ -70,7 +76,7 @@ def test_parameters_are_those_of_the_model(listed):
         trained = (w.numel() for w in load_model(name).parameters() if w.requires_grad)
         assert entry["parameters"] == sum(trained)
     entry = next(entry for entry in listed["bundled"] if entry["name"] == "acronyms-gpt2")
-    assert entry["tasks"] == {"acronyms": {"accuracy": 1.0, "control": None}}
+    assert entry["tasks"] == {"acronyms": {"accuracy": 1.0, "control": None, "n": 3 * 4096}}
 
 
 def test_the_tables_fit_a_terminal_of_100_columns(mechbench, wide):

@@ -13,6 +13,8 @@ from tests.small_experiment import small_spec, write_tiny_model
     "step",
     [
         {"analysis": "pair_logits"},
+        {"analysis": "attention_view", "params": {"layer": 1, "run": "corrupted"}},
+        {"analysis": "lens_view", "params": {"prompt": 2}},
         {"analysis": "patch_sweep", "params": {"site": "resid_pre", "direction": "denoise"}},
         {"analysis": "patched_cell", "params": {"layer": 1, "head": 0, "attention_head": 1}},
     ],

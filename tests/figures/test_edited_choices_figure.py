@@ -31,20 +31,21 @@ def test_cells_hold_shares_with_intervals(result, argmax):
     assert panels[0].rows == tuple(f"{g} ({int(counts.sel(gold=g))})" for g in "BCD")
 
 
-def test_tables_hold_n_changes_and_the_control(result):
-    figure = edited_choices_figure(result)
-    for table, argmax in zip(figure.panels[3:], ("any token", "offered labels"), strict=True):
-        assert isinstance(table, Table) and argmax in table.title
+@pytest.mark.parametrize("argmax", ["any token", "offered labels"])
+def test_tables_hold_n_changes_and_the_control(result, argmax):
+    figure = edited_choices_figure(result, argmax=argmax)
+    shares, differences = figure.panels[3:]
+    assert isinstance(shares, Table) and isinstance(differences, Table)
+    assert argmax in shares.title and argmax in differences.title
+    at = dict(measure="answered first label", items="gold later", argmax=argmax)
+    rates, change = result.rates.sel(**at), result.change.sel(**at)
+    own = result.beyond_random.sel(**at)
+    for table, wanted in (
+        (shares, [rates.sel(edit=e) for e in ("no edit", "chosen neurons", "random neurons")]),
+        (differences, [change.sel(edit=e) for e in ("chosen neurons", "random neurons")] + [own]),
+    ):
         rows = {row[0]: row[1:] for row in table.rows}
-        assert rows["accuracy, gold first"] == ("0", "–", "–", "–", "–", "–")
-        at = dict(measure="answered first label", items="gold later", argmax=argmax)
-        assert rows["anchored rate"] == (
-            "9",
-            with_interval(result.rates.sel(edit="no edit", **at)),
-            with_interval(result.rates.sel(edit="chosen neurons", **at)),
-            with_interval(result.change.sel(edit="chosen neurons", **at)),
-            with_interval(result.rates.sel(edit="random neurons", **at)),
-            with_interval(result.beyond_random.sel(**at)),
-        )
+        assert rows["accuracy, gold first"] == ("0", "–", "–", "–")
+        assert rows["anchored rate"] == ("9", *map(with_interval, wanted))
     assert "told each prompt's answer" in figure.caption and "2 draws" in figure.caption
     assert "bit for bit" in figure.caption

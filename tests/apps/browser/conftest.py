@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -29,23 +29,26 @@ def server(tmp_path_factory, tiny, chromium):
     """(address, store) of a dashboard; tests put runs of their own into the store."""
     store = RunStore(tmp_path_factory.mktemp("browser") / "runs")
     store.root.mkdir()
+    settings = {"MECHBENCH_STORE": str(store.root), "MECHBENCH_MODELS": str(tiny.parent)}
+    with serving(settings, store.root / "server.log") as address:
+        yield address, store
+
+
+@contextmanager
+def serving(settings, log):
+    """The address of a new dashboard with these settings in its environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "MECHBENCH_STORE": str(store.root),
-        "MECHBENCH_MODELS": str(tiny.parent),
-        "PYTHONPATH": str(ROOT),
-    }
-    with open(store.root / "server.log", "w") as log:
+    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
+    with open(log, "w") as lines:
         process = subprocess.Popen(
-            streamlit_command(port), env=environment, stdout=log, stderr=subprocess.STDOUT
+            streamlit_command(port), env=environment, stdout=lines, stderr=subprocess.STDOUT
         )
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_for(f"{address}/_stcore/health")
-        yield address, store
+        yield address
     finally:
         process.terminate()
         try:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mechbench.resources import bundled
 
-NAMES = ("patching-cell", "figures-basket")
+NAMES = ("readme-patching", "readme-figures")
 FOLDER = bundled("apps") / "screenshots"
 MOST_BYTES = 300_000
 _LOWEST = 1500  # pixels of a picture's height; what is below is cut off
@@ -19,7 +19,7 @@ def main(taken: Path) -> None:
     for name in NAMES:
         picture = Image.open(taken / f"{name}.png").convert("RGB")
         picture = picture.crop((0, 0, picture.width, min(picture.height, _LOWEST)))
-        few = picture.quantize(128, dither=Image.Dither.NONE)
+        few = picture.quantize(256, dither=Image.Dither.NONE)
         few.save(FOLDER / f"{name}.png", optimize=True)
         print(FOLDER / f"{name}.png")
 

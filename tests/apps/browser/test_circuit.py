@@ -1,13 +1,18 @@
 """The page Circuit in a real Chromium."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from apps.common.circuit import SCORES, score_spec
 from mechbench.experiments.runner import run_experiment
+from mechbench.graphs.annotations import Annotations
+from mechbench.graphs.circuit import Circuit
 from mechbench.graphs.selection import select
+from mechbench.graphs.topology import Shape, transformer_graph
+from mechbench.results.kept_texts import keep_text
 from tests.apps.browser.pages import picture, query, settled
 
 
@@ -121,3 +126,80 @@ def test_a_saved_circuit_is_loaded_again(server, user, scored, tmp_path):
     settled(page)
     assert visible(canvas) == len(edges)
     picture(page, "circuit-loaded")
+
+
+@pytest.fixture(scope="module")
+def large(server):
+    """The id of a circuit of GPT-2 small's size, and how large its scores are."""
+    graph = transformer_graph(Shape(n_layers=12, n_heads=12, n_kv_heads=12))
+    values = np.random.default_rng(0).standard_cauchy(graph.n_edges) / 100
+    facts = {"n_layers": 12, "n_heads": 12, "n_kv_heads": 12, "mlps": True, "parallel": False}
+    scores = dict(zip(graph.edge_names, values.tolist(), strict=True))
+    circuit = Circuit(edges=graph.edge_names, model=facts, task={}, scores=scores)
+    return keep_text(circuit.to_json(), server[1].root / "circuits"), np.abs(values)
+
+
+def test_a_large_graph_is_filtered_and_too_many_edges_are_refused(server, user, large):
+    circuit, sizes = large
+    page = user()
+    page.goto(f"{server[0]}/circuit?circuit={circuit}&exact=0&t={np.sort(sizes)[-3500]:.4g}")
+    canvas = page.locator("canvas.graph")
+    canvas.wait_for(timeout=60000)
+    settled(page)
+    assert 3400 < visible(canvas) <= 3501
+    assert "2,491 weakest edges" in page.content()
+    moved(page, 0)
+    least = float(page.locator(".count").inner_text().split("≥ ")[1].split(":")[0])
+    assert visible(canvas) == (sizes >= least).sum() > 29900
+    assert "too many to draw: 4,000 at most" in page.locator(".count").inner_text()
+    moved(page, 700)
+    picture(page, "circuit-large")
+
+
+def test_hovering_names_nodes_and_edges(server, user, scored):
+    page = user()
+    canvas = opened(page, server, scored)
+    box = canvas.bounding_box()
+    found = set()
+    for x in range(80, int(box["width"]) - 60, 16):
+        for y in (int(box["height"] * part) for part in (0.3, 0.87)):
+            canvas.hover(position={"x": x, "y": y})
+            found.add(page.locator(".word").inner_text())
+    scores = scored.load_result(SCORES)
+    edges = {
+        f"{edge.replace('->', ' → ').replace('<', ' <')}: {abs(value):.4g}"
+        for edge, value in zip(
+            scores.graph().edge_names, scores.scores.values.tolist(), strict=True
+        )
+    }
+    assert len(found & edges) > 2
+    assert any("(head): " in words and "edges in" in words for words in found)
+
+
+def test_groups_are_drawn_as_one_and_labels_are_text(server, user, scored):
+    notes = Annotations().group("<script>alert(1)</script>", ["a1.h2", "a1.h6", "a1.h3"])
+    notes = notes.label("m0", "<b>early</b>").pin(["m0", "a2.h2"])
+    text = json.dumps(asdict(notes))
+    link = {"notes": keep_text(text, server[1].root / "notes"), "merged": 1, "node": "a1.h6"}
+    page = user()
+    opened(page, server, scored, **link)
+    assert page.locator(".side h4").inner_text() == "<script>alert(1)</script>"
+    assert "m0 <b>early</b>" in page.locator(".side > button").all_inner_texts()
+    scores = scored.load_result(SCORES)
+    threshold = float(query(page)["t"])
+    inside = ("a1.h2", "a1.h6", "a1.h3")
+    edges = [
+        edge.replace("<", "->").split("->")
+        for edge, value in zip(
+            scores.graph().edge_names, scores.scores.values.tolist(), strict=True
+        )
+        if abs(value) >= threshold
+    ]
+    into = sum(edge[1] in inside for edge in edges)
+    out = sum(edge[0] in inside for edge in edges)
+    titles = page.locator(".side h5").all_inner_texts()
+    assert titles[:2] == [f"In ({into})", f"Out ({out})"] and into + out > 3
+    page.get_by_text("Show figures").click()
+    page.wait_for_selector("text=Add to", timeout=30000)
+    settled(page)
+    picture(page, "circuit-groups")

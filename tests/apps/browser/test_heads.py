@@ -6,7 +6,6 @@ import shutil
 import socket
 import statistics
 import subprocess
-import time
 
 import pytest
 from safetensors.torch import save_file
@@ -18,7 +17,8 @@ from tests.apps.browser.conftest import ROOT, _wait_for
 from tests.apps.browser.pages import picture, query, settled
 
 TOKENS, HEADS, CELLS = "button.token", "button.head", "td.cell"
-CASES = [("acronyms-gpt2", "acronyms"), ("mixed-gpt2", "ioi")]
+PICTURES = bool(os.environ.get("MECHBENCH_SCREENSHOTS"))
+CASES = [("mixed-gpt2", "ioi"), ("acronyms-gpt2", "acronyms")][: 2 if PICTURES else 1]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,7 +71,9 @@ def test_heads_are_chosen_by_mouse_and_keyboard(server, user):
     assert page.locator(".word").inner_text().startswith("Head 1.3")
     page.locator(HEADS).nth(2).click()
     page.wait_for_url("**head=1.2*", timeout=10000)
-    page.locator("[data-testid=stSelectbox] >> text=/^1.2: /").wait_for(timeout=10000)
+    picker = page.locator("[data-testid=stSelectbox]", has_text="Head").locator("input")
+    settled(page)
+    assert picker.input_value().startswith("1.2: ")  # the control follows the click
     page.locator(HEADS).nth(1).focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**head=1.1*", timeout=10000)
@@ -115,27 +117,29 @@ def test_a_cell_of_the_lens_tells_tokens_and_the_ranks_path(server, user):
     assert "3_pre" in other.locator(".tops-title").inner_text()
 
 
+ANSWERED = """element => new Promise(done => {
+  const before = location.href, start = performance.now();
+  const app = document.querySelector("[data-testid=stApp]");
+  const look = () =>
+    location.href !== before && app.dataset.testScriptState === "notRunning"
+      ? done(performance.now() - start) : setTimeout(look, 2);
+  element.click();
+  look();
+})"""
+
+
 @pytest.mark.parametrize(("view", "what"), [("attention", TOKENS), ("lens", CELLS)])
 def test_a_cached_click_is_answered_in_time(server, user, view, what):
     """From the click to the address, which the server writes, and a page at rest; median of 20."""
     page = opened(user(), server[0], what, model="mixed-gpt2", task="ioi", n=8, view=view)
     places = page.locator(what)
-    taken = []
-    for i in range(21):
-        before = page.url
-        start = time.perf_counter()
-        places.nth(i % 11).click()
-        page.wait_for_function(
-            "before => location.href !== before && document.querySelector("
-            "'[data-testid=stApp][data-test-script-state=notRunning]')",
-            arg=before,
-            polling=5,
-            timeout=10000,
-        )
-        taken.append(time.perf_counter() - start)
-    median = statistics.median(taken[1:])
-    print(f"{view}: median {1000 * median:.0f} ms, slowest {1000 * max(taken[1:]):.0f} ms")
-    assert median < 1.0  # 0.3 s where nothing else runs; a loaded machine must not fail it
+    taken = [places.nth(i % 11).evaluate(ANSWERED) for i in range(21)][1:]
+    median = statistics.median(taken)
+    print(f"{view}: median {median:.0f} ms, {min(taken):.0f} to {max(taken):.0f}")
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if busy > 1.5:
+        pytest.skip(f"{median:.0f} ms, with {busy:.1f} processes waiting for each processor")
+    assert median < 300
 
 
 @pytest.mark.parametrize(("model", "task"), CASES)
@@ -147,7 +151,7 @@ def test_pictures(server, user, view, model, task):
     page.set_viewport_size({"width": 1280, "height": 1500})
     opened(page, server[0], wait, model=model, task=task, n=8, view=view, **more)
     picture(page, f"heads-{view}-{model}")
-    if os.environ.get("MECHBENCH_SCREENSHOTS"):
+    if PICTURES:
         opened(page, server[0], wait, **query(page), embed_options="dark_theme", embed="true")
         picture(page, f"heads-{view}-{model}-dark")
 
@@ -160,8 +164,9 @@ def hostile(tmp_path_factory, tiny, chromium):
     """(address, model, pairs) of a dashboard with a model whose tokens look like markup."""
     root = tmp_path_factory.mktemp("hostile")
     shutil.copytree(tiny, root / "models" / "bad")
-    shipped = bundled("data") / "tokenizers" / "acronyms" / "tokenizer.json"
-    tokenizer = json.loads(shipped.read_text(encoding="utf-8"))
+    shipped = bundled("data") / "tokenizers" / "acronyms"
+    shutil.copytree(shipped, root / "models" / "bad", dirs_exist_ok=True)
+    tokenizer = json.loads((shipped / "tokenizer.json").read_text(encoding="utf-8"))
     plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
     for text in (SCRIPT, IMAGE):
         size = len(
@@ -190,7 +195,7 @@ def hostile(tmp_path_factory, tiny, chromium):
         _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
         yield f"http://127.0.0.1:{port}", folder, pairs
     finally:
-        process.terminate()
+        process.kill()  # it has nothing to keep
         process.wait(10)
 
 

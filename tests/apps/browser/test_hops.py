@@ -42,7 +42,7 @@ def click(page, canvas, source, target):
 def opened(user, address, wait_for):
     page = user()
     page.goto(address)
-    page.wait_for_selector(f"text={wait_for}", timeout=20000)
+    page.wait_for_selector(f"text={wait_for}", timeout=60000)  # a model may be loaded first
     settled(page)
     assert page.locator("[data-testid=stException]").count() == 0
     assert page.locator("[data-testid=stAlertContentError]").count() == 0
@@ -59,7 +59,9 @@ def test_a_click_tells_what_the_model_says(server, user, patched):
     settled(page)
     page.set_viewport_size({"width": 1280, "height": 1500})
     picture(page, "hops-grid")
-    other = opened(user, page.url, "cell 3 to 1, n=")
+    other = opened(user, f"{page.url}&embed_options=dark_theme", "cell 3 to 1, n=")
+    other.set_viewport_size({"width": 1280, "height": 1500})
+    picture(other, "hops-grid-dark")
     assert query(other)["source"] == "3"
 
 
@@ -100,7 +102,8 @@ def test_other_views(server, user, view):
     address, _ = server
     where = f"{address}/multi-hop?view={view.replace(' ', '+')}&n=24&from=2&into=1"
     page = opened(user, where, "Copy as Python")
-    page.wait_for_timeout(300)
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    page.wait_for_timeout(1000)
     settled(page)
     picture(page, f"hops-{view.replace(' ', '-')}")
 

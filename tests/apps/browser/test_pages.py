@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 import pytest
 
 from mechbench.experiments.runner import run_experiment
+from tests.apps.browser.conftest import serving
 from tests.apps.browser.pages import picture, query, settled
 from tests.small_experiment import write_tiny_model
 
@@ -178,6 +179,19 @@ def test_an_upload_in_the_browser(server, user):
     assert page.locator("[data-testid=stAlertContentError]").count() == 1
     assert page.locator(".differs").count() >= 2
     picture(page, "prompts-misfit")
+
+
+def test_the_first_page_of_a_new_server_has_the_dashboard_around_it(chromium, tmp_path):
+    """Also where it is not the first one of the navigation: its login comes before everything."""
+    secret = {"MECHBENCH_STORE": str(tmp_path), "MECHBENCH_MODELS": ""}
+    with serving(secret, tmp_path / "server.log") as address:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(f"{address}/runs")
+        page.wait_for_selector("h1", timeout=60000)
+        settled(page)
+        assert "Explore" in page.locator("[data-testid=stSidebar]").inner_text()
+        context.close()
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def _link_to_patching(model: str, task: str, spec: ExperimentSpec) -> None:
         "corruption": spec.steps[0].params.get("corruption"),
     }
     st.page_link(
-        "pages/patching.py",
+        "views/patching.py",
         label="Patch between these prompts",
         query_params={name: str(value) for name, value in given.items() if value is not None},
     )

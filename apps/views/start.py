@@ -80,7 +80,7 @@ def _latest() -> None:
         )
     for line in lines:
         st.page_link(
-            "pages/runs.py",
+            "views/runs.py",
             label=plain(f"{line.title}: {line.model}, {line.task}, {line.state}"),
             query_params={"run": line.run_id},
         )

@@ -73,6 +73,7 @@ def _tokens(model: str, part: Part, order: HeadOrder) -> None:
     found = answer(spec)
     assert isinstance(found, AttentionView)
     pinned = state.read(state.Whole("token", 0, found.tokens.sizes[QUERY] - 1))
+    state.write(token=pinned)
     st.caption(
         "Hover or focus a token to see what it looks at; a click pins it. Hover a map to look "
         "through another head of this layer; a click chooses it (views after Vig 2019)."

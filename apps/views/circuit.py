@@ -12,18 +12,16 @@ from apps.common.circuit import (
     Shown,
     exact_spec,
     file_spec,
-    measured,
-    prompts_of,
     score_spec,
     shown_circuit,
     shown_run,
 )
+from apps.common.circuit_answers import show_exact, show_figures, show_files
 from apps.common.circuit_data import graph_text
 from apps.common.circuit_files import (
     CIRCUIT,
     MOST_MEGABYTES,
     circuit_file,
-    eap_ig_text,
     keep_circuit,
     named_circuit,
     named_notes,
@@ -31,17 +29,14 @@ from apps.common.circuit_files import (
 )
 from apps.common.circuit_notes import note_controls, pick_told, picked_param, pin_told
 from apps.common.copying import show_copies
-from apps.common.figures import show_figure
 from apps.common.frame import framed
 from apps.common.graph import threshold_graph, told
 from apps.common.session import store
 from apps.common.subject import subject
-from apps.common.text import plain, three_digits
+from apps.common.text import plain
 from apps.common.work import finished_result, named_run, run_button, show_state
 from mechbench.errors import MechbenchError
 from mechbench.experiments.spec import ExperimentSpec
-from mechbench.figures.circuit_curve import circuit_curve_figure
-from mechbench.figures.circuit_faithfulness import circuit_faithfulness_figure, rule_in_words
 from mechbench.graphs.annotations import Annotations
 from mechbench.results.circuit_faithfulness import CircuitFaithfulness
 from mechbench.results.edge_scores import EdgeScores
@@ -168,13 +163,13 @@ def _draw_view(run_id: str | None, spec_json: str, n_random: int) -> None:
             n_random,
         )
     )
-    result = _exact(test, run, notes) if exact else None
+    result = show_exact(test, run) if exact else None
     with graph:
         selected = _graph(shown, threshold, prune, merged, notes, result)
     with st.expander("Label, pin and group", expanded=bool(selected)):
         note_controls(notes, view.nodes, selected)
-    _files(shown, threshold, prune, notes)
-    _figures(shown, result, notes)
+    show_files(shown, threshold, prune, notes)
+    show_figures(shown, result, notes)
     show_copies(test)
 
 
@@ -240,78 +235,6 @@ def _graph(
     if left_out:
         st.caption(f"The {left_out:,} weakest edges are not in the graph.")
     return selected
-
-
-def _exact(test: ExperimentSpec, run: Run | None, notes: Annotations) -> CircuitFaithfulness | None:
-    """What was measured of exactly the shown circuit; None, and why, where it cannot be."""
-    try:
-        result = measured(test, run)
-    except MechbenchError as error:
-        st.error(plain(str(error)))
-        return None
-    columns = st.columns(4)
-    shares = {"Faithfulness": result.faithfulness, "All but the circuit": result.complement}
-    for column, (label, share) in zip(columns, shares.items(), strict=False):
-        mean, low, high = (three_digits(value) for value in share.values)
-        column.metric(label, mean, help="1 is the whole model, 0 no edge intact.")
-        column.caption(plain(f"95 % interval {low} to {high}"))
-    for column, null in zip(columns[2:], result.random_summary["null"].values, strict=True):
-        mean, low, high = map(three_digits, result.random_summary.sel(null=null).values)
-        column.metric(f"Random, {null}", mean, help=_NULLS[str(null)])
-        p = float(result.p_value.sel(null=null))
-        n = result.random.sizes["draw"]
-        column.caption(plain(f"{n} from {low} to {high}; p = {p:.3g}"))
-    st.caption(
-        plain(
-            f"{len(result.edges):,} of {result.n_graph_edges:,} edges. {rule_in_words(result)} "
-            f"Faithfulness of the mean {result.metric}, all other edges ablated "
-            f"({result.ablation}); {prompts_of(test.task, result)}."
-        )
-    )
-    return result
-
-
-_NULLS = {
-    "uniform": "As many edges, drawn evenly from all. Few of those lie on a path, so this is "
-    "easily beaten.",
-    "matched": "As many edges of every kind and layer pair as the circuit has: does the choice "
-    "within a class matter?",
-}
-
-
-def _files(shown: Shown, threshold: float, prune: bool, notes: Annotations) -> None:
-    columns = st.columns(4)
-    circuit = shown.circuit(threshold, prune, notes)
-    columns[0].download_button(
-        "Save as JSON",
-        data=circuit.to_json,
-        file_name="circuit.json",
-        mime="application/json",
-        on_click="ignore",
-        help="The shown edges with scores, rule and notes, as mechbench reads them: circuit_tests, "
-        "circuit_agreement, or Load a circuit above.",
-    )
-    scores = shown.scores
-    if scores is not None and scores.n_positions is None:
-        columns[1].download_button(
-            "Save for EAP-IG",
-            data=partial(eap_ig_text, circuit, scores),
-            file_name="circuit.eap-ig.json",
-            mime="application/json",
-            on_click="ignore",
-            help="A graph file of EAP-IG (Hanna et al. 2024), with all scores and without notes.",
-        )
-
-
-def _figures(shown: Shown, result: CircuitFaithfulness | None, notes: Annotations) -> None:
-    if st.toggle("Show figures", help="Of this circuit, and of the curve, with their downloads."):
-        if result is not None:
-            figure = circuit_faithfulness_figure(
-                result, labels=notes.labels, roles={**result.roles, **notes.roles}
-            )
-            show_figure(figure, "exact-circuit")
-        if shown.curve is not None:
-            show_figure(circuit_curve_figure(shown.curve), "circuit-curve")
 
 
 def _forget(names: tuple[str, ...]) -> None:
