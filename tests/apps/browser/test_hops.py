@@ -1,12 +1,11 @@
 """Multi-hop in a real Chromium: clicks on the grid, their speed, a file brought, a page left."""
 
-import statistics
 import time
 
 import pytest
 
 from mechbench.experiments.runner import run_experiment
-from tests.apps.browser.pages import picture, query, settled
+from tests.apps.browser.pages import note_times, picture, query, settled
 
 _LEFT, _BOTTOM, _TOP, _RIGHT, _LAYERS = 56, 46, 6, 8, 6  # as in heatmap.js; the model's layers
 
@@ -65,7 +64,7 @@ def test_a_click_tells_what_the_model_says(server, user, patched):
     assert query(other)["source"] == "3"
 
 
-def test_cached_clicks_are_fast(server, user, patched):
+def test_every_cached_click_shows_its_cell(server, user, patched):
     """From the click to the table of the other cell, both seen before."""
     address, _ = server
     page = opened(user, f"{address}/multi-hop?run={patched}&source=3&target=1", "(bridge): it")
@@ -79,8 +78,7 @@ def test_cached_clicks_are_fast(server, user, patched):
         page.wait_for_selector(f"text=cell {source} to {target}, n=", timeout=30000)
         took.append(time.perf_counter() - start)
         settled(page)
-    print(f"\nmedian of {len(took[6:])} cached clicks: {1000 * statistics.median(took[6:]):.0f} ms")
-    assert statistics.median(took[6:]) < 3.0  # far above what a free machine takes
+    note_times("cached click, back-patching grid", took[6:])
 
 
 def test_a_file_is_brought_and_named_by_the_address(server, user):

@@ -1,10 +1,9 @@
 """Routes and experts in a browser: clicks, keys, links, speed, hostile tokens."""
 
 import random
-import statistics
 import time
 
-from tests.apps.browser.pages import picture, query, settled
+from tests.apps.browser.pages import note_times, picture, query, settled
 
 ROUTES = "routers?model=mixed-mod&task=induction&n=4&seed=0"
 EXPERTS = "routers?model=mixed-deepseek-v2&task=induction&n=4&seed=0&rows=2"
@@ -65,7 +64,7 @@ def test_hovering_tells_the_weight_without_asking_the_server(server, user):
     assert sent == []
 
 
-def test_a_cached_click_is_answered_in_time(server, user):
+def test_every_cached_click_shows_its_token(server, user):
     page = user()
     opened(server, page, f"{ROUTES}&side=a&layer=1&position=2")
     places = [(0, 0, 2), (0, 1, 4)]
@@ -81,9 +80,7 @@ def test_a_cached_click_is_answered_in_time(server, user):
         )
         took.append(time.perf_counter() - start)
         settled(page)
-    median = statistics.median(took[4:])
-    print(f"median of {len(took[4:])} cached clicks: {1000 * median:.0f} ms")
-    assert median < 1.0  # 0.3 is the aim; a loaded machine is slower
+    note_times("cached click, router map", took[4:])
 
 
 def test_an_expert_is_knocked_out_by_a_click(server, user):
