@@ -3,7 +3,12 @@
 import streamlit as st
 
 from apps.common import state
-from apps.common.architectures import (
+from apps.common.copying import show_copies
+from apps.common.figures import show_figure
+from apps.common.frame import framed
+from apps.common.text import plain
+from apps.common.work import finished_result, named_run, run_button, show_state
+from apps.parts.architectures import (
     CACHES,
     accuracy_table,
     caches_spec,
@@ -17,11 +22,6 @@ from apps.common.architectures import (
     parts,
     variant_table,
 )
-from apps.common.copying import show_copies
-from apps.common.figures import show_figure
-from apps.common.frame import framed
-from apps.common.text import plain
-from apps.common.work import finished_result, named_run, run_button, show_state
 from mechbench.experiments.copies import model_comparison_script
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.cache_sizes import cache_sizes_figure

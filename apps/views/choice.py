@@ -7,7 +7,13 @@ import streamlit as st
 from apps.common import state
 from apps.common.answers import answer, answer_figure
 from apps.common.catalogue import GENERATED
-from apps.common.choice import (
+from apps.common.copying import show_copies
+from apps.common.figures import show_figure
+from apps.common.frame import framed
+from apps.common.specs import one_step
+from apps.common.text import plain
+from apps.common.work import finished_result, named_run, run_button, show_state
+from apps.parts.choice import (
     EDITS,
     PAPER,
     SIDE_EFFECTS,
@@ -18,13 +24,7 @@ from apps.common.choice import (
     side_effects_spec,
     vectors_spec,
 )
-from apps.common.choice_edits import items_control, search_controls, show_edits
-from apps.common.copying import show_copies
-from apps.common.figures import show_figure
-from apps.common.frame import framed
-from apps.common.specs import one_step
-from apps.common.text import plain
-from apps.common.work import finished_result, named_run, run_button, show_state
+from apps.parts.choice_edits import items_control, search_controls, show_edits
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.experiments.summary import headline
 from mechbench.figures.edit_side_effects import edit_side_effects_figure

@@ -5,7 +5,14 @@ from functools import partial
 import streamlit as st
 
 from apps.common import state
-from apps.common.circuit import (
+from apps.common.copying import show_copies
+from apps.common.frame import framed
+from apps.common.session import store
+from apps.common.subject import subject
+from apps.common.text import plain
+from apps.common.work import finished_result, named_run, run_button, show_state
+from apps.components.graph import threshold_graph, told
+from apps.parts.circuit import (
     METHODS,
     SCORES,
     WITH_STEPS,
@@ -16,9 +23,9 @@ from apps.common.circuit import (
     shown_circuit,
     shown_run,
 )
-from apps.common.circuit_answers import show_exact, show_figures, show_files
-from apps.common.circuit_data import graph_text
-from apps.common.circuit_files import (
+from apps.parts.circuit_answers import show_exact, show_figures, show_files
+from apps.parts.circuit_data import graph_text
+from apps.parts.circuit_files import (
     CIRCUIT,
     MOST_MEGABYTES,
     circuit_file,
@@ -27,14 +34,7 @@ from apps.common.circuit_files import (
     named_notes,
     read_upload,
 )
-from apps.common.circuit_notes import note_controls, pick_told, picked_param, pin_told
-from apps.common.copying import show_copies
-from apps.common.frame import framed
-from apps.common.graph import threshold_graph, told
-from apps.common.session import store
-from apps.common.subject import subject
-from apps.common.text import plain
-from apps.common.work import finished_result, named_run, run_button, show_state
+from apps.parts.circuit_notes import note_controls, pick_told, picked_param, pin_told
 from mechbench.errors import MechbenchError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.graphs.annotations import Annotations

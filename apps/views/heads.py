@@ -4,19 +4,19 @@ import streamlit as st
 
 from apps.common import state
 from apps.common.answers import answer, answer_figure
-from apps.common.attention import attention_tokens, head_now, pinned_now
-from apps.common.bars import bars, row_now
 from apps.common.copying import show_copies
 from apps.common.frame import framed
-from apps.common.heads import HeadOrder, Part, attention_spec, attribution_spec, head_order
-from apps.common.heads_circuits import draw_circuits
-from apps.common.heads_controls import maybe_figure, pick_head, pick_prompt
-from apps.common.heads_lens import draw_lens
-from apps.common.heatmap import chosen, clickable
 from apps.common.specs import SWEEP
 from apps.common.subject import subject
 from apps.common.text import plain
 from apps.common.work import named_run
+from apps.components.attention import attention_tokens, head_now, pinned_now
+from apps.components.bars import bars, row_now
+from apps.components.heatmap import chosen, clickable
+from apps.parts.heads import HeadOrder, Part, attention_spec, attribution_spec, head_order
+from apps.parts.heads_circuits import draw_circuits
+from apps.parts.heads_controls import maybe_figure, pick_head, pick_prompt
+from apps.parts.heads_lens import draw_lens
 from mechbench.figures.attention_view import attention_view_figure
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.spec import FigureSpec, Heatmap

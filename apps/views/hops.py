@@ -4,13 +4,13 @@ import streamlit as st
 
 from apps.common import state
 from apps.common.frame import framed
-from apps.common.hops import BACK, STAGES
-from apps.common.hops_grid import grid_view
-from apps.common.hops_queries import queries
-from apps.common.hops_scope import scope_view
-from apps.common.hops_views import evidence_view, labels_view, stages_view
 from apps.common.text import plain
 from apps.common.work import named_run
+from apps.parts.hops import BACK, STAGES
+from apps.parts.hops_grid import grid_view
+from apps.parts.hops_queries import queries
+from apps.parts.hops_scope import scope_view
+from apps.parts.hops_views import evidence_view, labels_view, stages_view
 from mechbench.results.run import Run
 
 _GRID, _STAGES = "back-patching", "stages"

@@ -10,9 +10,14 @@ from apps.common.catalogue import CORRUPTIONS, GENERATED
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.heatmap import Cell, chosen, clickable, collected
-from apps.common.panels import show_panels
-from apps.common.patching import (
+from apps.common.session import store
+from apps.common.specs import OWN, SWEEP, one_step
+from apps.common.subject import subject
+from apps.common.text import plain
+from apps.common.work import named_run, run_button, show_state
+from apps.components.heatmap import Cell, chosen, clickable, collected
+from apps.components.panels import show_panels
+from apps.parts.patching import (
     HEAD_SITES,
     SITES,
     cell_name,
@@ -24,11 +29,6 @@ from apps.common.patching import (
     sweep_map,
     sweep_so_far,
 )
-from apps.common.session import store
-from apps.common.specs import OWN, SWEEP, one_step
-from apps.common.subject import subject
-from apps.common.text import plain
-from apps.common.work import named_run, run_button, show_state
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.patch_sweep import Shown
 from mechbench.results.patch_sweep import PatchSweep

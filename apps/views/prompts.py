@@ -10,9 +10,9 @@ from apps.common.catalogue import CORRUPTIONS, GENERATED, models
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.prompts import pairs_spec, show_misfits, show_pairs, typed_tokens
 from apps.common.specs import OWN, PAIRS, prompts_file, task_part
 from apps.common.text import plain
+from apps.parts.prompts import pairs_spec, show_misfits, show_pairs, typed_tokens
 from mechbench.errors import TaskError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.pair_logits import PairLogits

@@ -8,12 +8,12 @@ from apps.common import state
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.routers import Parts, routed_models, survey, survey_run
-from apps.common.routers_experts import show_experts
-from apps.common.routers_routes import show_routes
 from apps.common.subject import subject
 from apps.common.text import plain
 from apps.common.work import run_button, show_state
+from apps.parts.routers import Parts, routed_models, survey, survey_run
+from apps.parts.routers_experts import show_experts
+from apps.parts.routers_routes import show_routes
 from mechbench.experiments.saved import saved_figures
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.run import Run

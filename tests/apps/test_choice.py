@@ -112,7 +112,7 @@ def test_a_model_without_the_bias_says_what_to_do(page, tmp_path):
 
 
 def test_the_models_on_offer_know_labels():
-    from apps.common.choice import offered
+    from apps.parts.choice import offered
     from mechbench import load_model
     from mechbench.errors import MechbenchError
     from mechbench.models.bundled import bundled_models
@@ -152,8 +152,8 @@ def test_side_effects_from_the_button_to_the_figure(page, tmp_path):
 
 def test_the_shared_model_stays_as_it_is_and_others_see_no_edit(page, tmp_path, monkeypatch):
     from apps.common.answers import answer
-    from apps.common.choice import bias_spec, edit_spec
     from apps.common.session import pool
+    from apps.parts.choice import bias_spec, edit_spec
 
     page(tmp_path, "choice", n=8)
     part = {
@@ -165,7 +165,7 @@ def test_the_shared_model_stays_as_it_is_and_others_see_no_edit(page, tmp_path, 
     wanted = answer(plain_spec)
     with pool().use(plain_spec.model) as model:
         before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    monkeypatch.setattr("apps.common.choice.strength", lambda: {"lambda1": 16.0, "lambda2": 16.0})
+    monkeypatch.setattr("apps.parts.choice.strength", lambda: {"lambda1": 16.0, "lambda2": 16.0})
     edits = [
         edit_spec("mcq-anchored", {**part, "seed": seed}, ("0.182", "1.163"), "always B")
         for seed in range(4)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from apps.common.circuit import CURVE, SCORES, exact_spec, score_spec, shown_circuit, shown_run
-from apps.common.circuit_data import graph_text
-from apps.common.circuit_files import eap_ig_text, read_upload
+from apps.parts.circuit import CURVE, SCORES, exact_spec, score_spec, shown_circuit, shown_run
+from apps.parts.circuit_data import graph_text
+from apps.parts.circuit_files import eap_ig_text, read_upload
 from mechbench.analyses.circuit_agreement import circuit_agreement
 from mechbench.analyses.circuit_tests import circuit_tests
 from mechbench.errors import CircuitError

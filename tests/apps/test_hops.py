@@ -15,7 +15,7 @@ _N = 24
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory):
     """The folder of a store with finished back-patching of a bundled model, and its id."""
-    from apps.common.hops import back_spec
+    from apps.parts.hops import back_spec
     from mechbench.experiments.runner import run_experiment
 
     store = RunStore(tmp_path_factory.mktemp("hops") / "runs")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from apps.common.prompts import _pair
 from apps.common.text import plain
+from apps.parts.prompts import _pair
 from mechbench import load_model
 from mechbench.analyses.pair_logits import pair_logits
 from mechbench.figures.pair_logits import pair_logits_figure

@@ -63,7 +63,7 @@ def test_a_click_is_kept_in_the_address(page, tmp_path):
 
 
 def test_the_map_holds_the_decisions_of_the_result(page, tmp_path):
-    from apps.common.routers_map import _side
+    from apps.components.routers_map import _side
     from mechbench import load_model
     from mechbench.analyses.token_routes import token_routes
     from mechbench.tasks.registry import build_task

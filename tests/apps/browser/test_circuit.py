@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from apps.common.circuit import SCORES, score_spec
+from apps.parts.circuit import SCORES, score_spec
 from mechbench.experiments.runner import run_experiment
 from mechbench.graphs.annotations import Annotations
 from mechbench.graphs.circuit import Circuit

@@ -35,7 +35,7 @@ def mounted(user):
     def mount(name, html, data):
         page = user()
         page.set_content("<body></body>")
-        source = (bundled("apps") / "common" / f"{name}.js").read_text(encoding="utf-8")
+        source = (bundled("apps") / "components" / f"{name}.js").read_text(encoding="utf-8")
         page.evaluate(MOUNT, [source, html, json.loads(json.dumps(data))])
         return page
 

@@ -13,7 +13,7 @@ _LEFT, _BOTTOM, _TOP, _RIGHT, _LAYERS = 56, 46, 6, 8, 6  # as in heatmap.js; the
 @pytest.fixture(scope="module")
 def patched(server):
     """The id of finished back-patching of the bundled model."""
-    from apps.common.hops import back_spec
+    from apps.parts.hops import back_spec
 
     task = {"name": "two_hop", "n": 32, "seed": 0, "params": {"kinds": ["id_test"]}}
     params = {"positions": ["t1", "t2"], "method": "generate", "max_new_tokens": 4}

@@ -6,8 +6,8 @@ import streamlit as st
 
 from apps.common import state
 from apps.common.answers import answer
-from apps.common.hops import text_spec
 from apps.common.text import plain
+from apps.parts.hops import text_spec
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.back_patched_text import text_rows
 from mechbench.results.back_patched_text import BackPatchedText

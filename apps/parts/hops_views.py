@@ -8,15 +8,15 @@ from apps.common import state
 from apps.common.answers import answer, answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
-from apps.common.hops import (
+from apps.common.text import plain
+from apps.common.work import finished_result, run_button, show_state
+from apps.parts.hops import (
     STAGES,
     evidence_spec,
     labels_spec,
     stages_spec,
     step_of,
 )
-from apps.common.text import plain
-from apps.common.work import finished_result, run_button, show_state
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.hop_labels import label_rows
 from mechbench.figures.two_hop_stages import two_hop_stages_figure

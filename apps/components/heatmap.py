@@ -10,10 +10,10 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.figures.cell_colours import cell_colours
 from mechbench.figures.limits import Range
 from mechbench.figures.spec import Heatmap
-from mechbench.resources import bundled
 
 _CSS = """
 .box { font: 13px sans-serif; color: var(--st-text-color); }
@@ -29,7 +29,7 @@ _mount = component(
     "mechbench_heatmap",
     html=_HTML,
     css=_CSS,
-    js=(bundled("apps") / "common" / "heatmap.js").read_text(encoding="utf-8"),
+    js=script("heatmap"),
 )
 
 

@@ -9,9 +9,9 @@ from apps.common.answers import answer, answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.heatmap import chosen, clickable
-from apps.common.hops import N_SHOWN, scope_spec
 from apps.common.text import plain
+from apps.components.heatmap import chosen, clickable
+from apps.parts.hops import N_SHOWN, scope_spec
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.patchscope import said_rows

@@ -5,10 +5,10 @@ from typing import Any
 import streamlit as st
 
 from apps.common import state
-from apps.common.hops import FILE_OF_HOPS, GENERATED_HOPS, USUAL, offered
 from apps.common.specs import prompts_file
 from apps.common.subject import subject
 from apps.common.text import plain
+from apps.parts.hops import FILE_OF_HOPS, GENERATED_HOPS, USUAL, offered
 from mechbench.errors import TaskError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.results.run import Run

@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.figures.cell_colours import cell_colours
 from mechbench.figures.limits import Range, colour_limits
 from mechbench.figures.spec import FigureSpec, Heatmap, Table
-from mechbench.resources import bundled
 
 _CSS = """
 .panels { font: 13px sans-serif; color: var(--st-text-color); }
@@ -30,7 +30,7 @@ _mount = component(
     "mechbench_panels",
     html='<div class="panels"></div>',
     css=_CSS,
-    js=(bundled("apps") / "common" / "panels.js").read_text(encoding="utf-8"),
+    js=script("panels"),
 )
 
 

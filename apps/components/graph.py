@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.graphs.annotations import Annotations
-from mechbench.resources import bundled
 
 _CSS = """
 .box { font: 13px sans-serif; color: var(--st-text-color); }
@@ -45,14 +45,11 @@ and Enter collects it."></canvas><div class="word" role="status" aria-live="poli
 aria-label="Faithfulness by size of the circuit; a line marks the threshold."></canvas>
 <div class="key curve-key"></div></div><div class="side"></div></div></div>"""
 
-_SCRIPTS = ("graph_model.js", "graph_paint.js", "graph_curve.js", "graph_parts.js", "graph.js")
 _mount = component(
     "mechbench_graph",
     html=_HTML,
     css=_CSS,
-    js="\n".join(
-        (bundled("apps") / "common" / name).read_text(encoding="utf-8") for name in _SCRIPTS
-    ),
+    js=script("graph_model", "graph_paint", "graph_curve", "graph_parts", "graph"),
 )
 
 
@@ -69,7 +66,7 @@ def threshold_graph(
     exact: dict[str, float] | None,
     on: dict[str, Callable[[], None]],
 ) -> None:
-    """Draws the graph that ``apps.common.circuit_data`` describes.
+    """Draws the graph that ``apps.parts.circuit_data`` describes.
 
     ``on`` has callbacks for "cut", "node", "pin" and "pick"; ``told(key, name)`` is then what was
     chosen. ``exact`` is what was measured at the threshold.

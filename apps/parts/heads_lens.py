@@ -6,9 +6,9 @@ from apps.common import state
 from apps.common.answers import answer
 from apps.common.copying import show_copies
 from apps.common.frame import framed
-from apps.common.heads import Part, lens_spec
-from apps.common.heads_controls import maybe_figure, pick_prompt
-from apps.common.lens import cell_now, lens_table
+from apps.components.lens import cell_now, lens_table
+from apps.parts.heads import Part, lens_spec
+from apps.parts.heads_controls import maybe_figure, pick_prompt
 from mechbench.figures.lens_view import lens_view_figure
 from mechbench.figures.tokens import shown_token
 from mechbench.results.lens_view import RESIDUAL, LensView

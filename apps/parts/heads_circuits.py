@@ -6,16 +6,16 @@ from apps.common import state
 from apps.common.answers import answer, answer_figure
 from apps.common.copying import show_copies
 from apps.common.frame import framed
-from apps.common.heads import (
+from apps.common.text import plain
+from apps.components.heatmap import clickable
+from apps.parts.heads import (
     HeadOrder,
     Part,
     attention_spec,
     circuits_spec,
     composition_spec,
 )
-from apps.common.heads_controls import maybe_figure, pick_head, pick_prompt
-from apps.common.heatmap import clickable
-from apps.common.text import plain
+from apps.parts.heads_controls import maybe_figure, pick_head, pick_prompt
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.spec import FigureSpec, Heatmap, Table
 from mechbench.results.attention_view import AttentionView

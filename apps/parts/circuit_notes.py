@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from apps.common import state
-from apps.common.circuit_files import keep_notes, named_notes
-from apps.common.graph import told
 from apps.common.text import plain
+from apps.components.graph import told
+from apps.parts.circuit_files import keep_notes, named_notes
 from mechbench.errors import CircuitError
 from mechbench.graphs.annotations import LONGEST_LABEL, Annotations
 

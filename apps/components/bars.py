@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 from streamlit.components.v2 import component
 
-from mechbench.resources import bundled
+from apps.components.scripts import script
 from mechbench.results.ranking import Ranked
 
 _CSS = """
@@ -32,7 +32,7 @@ _mount = component(
     "mechbench_bars",
     html='<div class="lines" role="group" aria-label="Components by the size of their part"></div>',
     css=_CSS,
-    js=(bundled("apps") / "common" / "bars.js").read_text(encoding="utf-8"),
+    js=script("bars"),
 )
 
 

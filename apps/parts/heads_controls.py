@@ -4,8 +4,8 @@ import streamlit as st
 
 from apps.common import state
 from apps.common.figures import show_figure
-from apps.common.heads import HeadOrder, Part, prompt_texts
 from apps.common.text import plain
+from apps.parts.heads import HeadOrder, Part, prompt_texts
 from mechbench.figures.spec import FigureSpec
 from mechbench.results.attention_view import RUNS
 

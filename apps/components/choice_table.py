@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.figures.spec import Table
-from mechbench.resources import bundled
 
 _CSS = """
 .box { max-height: 420px; overflow: auto; border: 1px solid var(--st-border-color); }
@@ -43,7 +43,7 @@ _mount = component(
     "mechbench_choice_table",
     html=_HTML,
     css=_CSS,
-    js=(bundled("apps") / "common" / "choice_table.js").read_text(encoding="utf-8"),
+    js=script("choice_table"),
 )
 
 

@@ -9,9 +9,9 @@ from apps.common.answers import answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.heatmap import chosen, clickable
-from apps.common.routers import routers_step
 from apps.common.text import plain
+from apps.components.heatmap import chosen, clickable
+from apps.parts.routers import routers_step
 from mechbench.figures.limits import colour_limits
 from mechbench.figures.spec import FigureSpec, Heatmap
 

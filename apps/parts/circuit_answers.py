@@ -4,10 +4,10 @@ from functools import partial
 
 import streamlit as st
 
-from apps.common.circuit import Shown, measured, prompts_of
-from apps.common.circuit_files import eap_ig_text
 from apps.common.figures import show_figure
 from apps.common.text import plain, three_digits
+from apps.parts.circuit import Shown, measured, prompts_of
+from apps.parts.circuit_files import eap_ig_text
 from mechbench.errors import MechbenchError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.circuit_curve import circuit_curve_figure

@@ -10,9 +10,9 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.figures.palette import NEGATIVE, SERIES
 from mechbench.figures.tokens import shown_token
-from mechbench.resources import bundled
 from mechbench.results.token_routes import RUN, TokenRoutes
 from mechbench.shapes import LAYER, POSITION, PROMPT
 
@@ -45,7 +45,7 @@ _mount = component(
     "mechbench_routers_map",
     html=_HTML,
     css=_CSS,
-    js=(bundled("apps") / "common" / "routers_map.js").read_text(encoding="utf-8"),
+    js=script("routers_map"),
 )
 
 

@@ -6,7 +6,12 @@ import streamlit as st
 
 from apps.common import state
 from apps.common.answers import answer, answer_figure
-from apps.common.choice import (
+from apps.common.copying import show_copies
+from apps.common.figures import show_figure
+from apps.common.frame import framed
+from apps.common.text import plain
+from apps.components.choice_table import tickable, ticked
+from apps.parts.choice import (
     EDITS,
     LAMBDA1,
     LAMBDA2,
@@ -17,11 +22,6 @@ from apps.common.choice import (
     neuron_names,
     vectors_spec,
 )
-from apps.common.choice_table import tickable, ticked
-from apps.common.copying import show_copies
-from apps.common.figures import show_figure
-from apps.common.frame import framed
-from apps.common.text import plain
 from mechbench.errors import UnsupportedHookError
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.experiments.summary import headline

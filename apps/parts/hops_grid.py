@@ -9,12 +9,12 @@ from apps.common.answers import answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.heatmap import chosen, clickable
-from apps.common.hops import BACK, PLACES, back_spec, step_of
-from apps.common.hops_texts import show_texts, texts_of_cell
 from apps.common.session import store
 from apps.common.text import plain
 from apps.common.work import finished_result, run_button, show_state
+from apps.components.heatmap import chosen, clickable
+from apps.parts.hops import BACK, PLACES, back_spec, step_of
+from apps.parts.hops_texts import show_texts, texts_of_cell
 from mechbench.experiments.back_patching_summary import back_patching_lines, control_table
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.back_patching import back_patching_figure

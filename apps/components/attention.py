@@ -11,10 +11,10 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.figures.cell_colours import cell_colours
 from mechbench.figures.evidence import shares
 from mechbench.figures.spec import Heatmap
-from mechbench.resources import bundled
 from mechbench.results.attention_view import AttentionView
 
 _CSS = """
@@ -46,7 +46,7 @@ _mount = component(
     "mechbench_attention",
     html=_HTML,
     css=_CSS,
-    js=(bundled("apps") / "common" / "attention.js").read_text(encoding="utf-8"),
+    js=script("attention"),
 )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from apps.common.answers import answer
-from apps.common.patching import sweep_so_far
 from apps.common.session import pool
 from apps.common.specs import one_step
+from apps.parts.patching import sweep_so_far
 from mechbench.errors import UnsupportedHookError
 from mechbench.experiments.spec import ExperimentSpec, ModelPart
 from mechbench.results.attention_view import AttentionView

@@ -9,9 +9,9 @@ from apps.common.answers import answer, answer_figure
 from apps.common.copying import show_copies
 from apps.common.figures import show_figure
 from apps.common.frame import framed
-from apps.common.routers import MODES, RANDOM, THRESHOLD, TOPK, routers_step
-from apps.common.routers_map import Place, chosen_place, routers_map
 from apps.common.text import plain
+from apps.components.routers_map import Place, chosen_place, routers_map
+from apps.parts.routers import MODES, RANDOM, THRESHOLD, TOPK, routers_step
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.token_routes import token_routes_figure
 from mechbench.results.token_routes import RUNS, TokenRoutes

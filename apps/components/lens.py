@@ -10,9 +10,9 @@ from hashlib import sha256
 import streamlit as st
 from streamlit.components.v2 import component
 
+from apps.components.scripts import script
 from mechbench.figures.cell_colours import cell_colours
 from mechbench.figures.lens_view import lens_map
-from mechbench.resources import bundled
 from mechbench.results.lens_view import RANK, RESIDUAL, LensView
 from mechbench.shapes import ANSWER, POSITION
 
@@ -59,7 +59,7 @@ _mount = component(
     "mechbench_lens",
     html=_HTML,
     css=_CSS,
-    js=(bundled("apps") / "common" / "lens.js").read_text(encoding="utf-8"),
+    js=script("lens"),
 )
 
 

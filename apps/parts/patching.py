@@ -5,9 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from apps.common.heatmap import Cell
 from apps.common.specs import SWEEP, one_step
 from apps.common.work import finished_result
+from apps.components.heatmap import Cell
 from mechbench.experiments.saved import partial_result
 from mechbench.experiments.spec import ExperimentSpec
 from mechbench.figures.limits import Range, colour_limits
