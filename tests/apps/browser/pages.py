@@ -33,6 +33,31 @@ def picture(page, name):
     page.set_viewport_size(size)
 
 
+_WATCH = """() => {
+  window.answered = new Promise((done, fail) => addEventListener("click", () => {
+    const before = location.href, start = performance.now();
+    const app = document.querySelector("[data-testid=stApp]");
+    const look = () => {
+      const taken = performance.now() - start;
+      if (location.href !== before && app.dataset.testScriptState === "notRunning") done(taken);
+      else if (taken > 60000) fail(new Error("the address did not change within a minute"));
+      else setTimeout(look, 2);
+    };
+    look();
+  }, {capture: true, once: true}));
+}"""
+
+
+def seconds_of(page, click):
+    """From a click until the address, which the server writes, has changed and the page rests.
+
+    Taken in the page itself: what waits from outside looks only twice a second.
+    """
+    page.evaluate(_WATCH)
+    click()
+    return page.evaluate("window.answered") / 1000
+
+
 def note_times(name, seconds):
     """Prints how long clicks took, and keeps it with the pictures.
 

@@ -13,7 +13,7 @@ from mechbench.cli.dashboard import streamlit_command
 from mechbench.resources import bundled
 from mechbench.tasks.typed_pairs import TypedPair, keep_pairs
 from tests.apps.browser.conftest import ROOT, _wait_for
-from tests.apps.browser.pages import note_times, picture, query, settled
+from tests.apps.browser.pages import note_times, picture, query, seconds_of, settled
 
 TOKENS, HEADS, CELLS = "button.token", "button.head", "td.cell"
 PICTURES = bool(os.environ.get("MECHBENCH_SCREENSHOTS"))
@@ -116,23 +116,11 @@ def test_a_cell_of_the_lens_tells_tokens_and_the_ranks_path(server, user):
     assert "3_pre" in other.locator(".tops-title").inner_text()
 
 
-ANSWERED = """element => new Promise(done => {
-  const before = location.href, start = performance.now();
-  const app = document.querySelector("[data-testid=stApp]");
-  const look = () =>
-    location.href !== before && app.dataset.testScriptState === "notRunning"
-      ? done(performance.now() - start) : setTimeout(look, 2);
-  element.click();
-  look();
-})"""
-
-
 @pytest.mark.parametrize(("view", "what"), [("attention", TOKENS), ("lens", CELLS)])
 def test_every_cached_click_is_in_the_address(server, user, view, what):
-    """Timed from the click to the address, which the server writes, and a page at rest."""
     page = opened(user(), server[0], what, model="mixed-gpt2", task="ioi", n=8, view=view)
     places = page.locator(what)
-    taken = [places.nth(i % 11).evaluate(ANSWERED) / 1000 for i in range(21)]
+    taken = [seconds_of(page, places.nth(i % 11).click) for i in range(21)]
     note_times(f"cached click, heads, {view}", taken[1:])
 
 

@@ -1,9 +1,8 @@
 """Routes and experts in a browser: clicks, keys, links, speed, hostile tokens."""
 
 import random
-import time
 
-from tests.apps.browser.pages import note_times, picture, query, settled
+from tests.apps.browser.pages import note_times, picture, query, seconds_of, settled
 
 ROUTES = "routers?model=mixed-mod&task=induction&n=4&seed=0"
 EXPERTS = "routers?model=mixed-deepseek-v2&task=induction&n=4&seed=0&rows=2"
@@ -70,16 +69,13 @@ def test_every_cached_click_shows_its_token(server, user):
     places = [(0, 0, 2), (0, 1, 4)]
     took = []
     for turn in range(24):
-        place = places[turn % 2]
+        place = places[(turn + 1) % 2]
         block = (1, 3)[place[1]]
-        start = time.perf_counter()
-        cell(page, *place).click()
+        took.append(seconds_of(page, cell(page, *place).click))
         page.wait_for_selector(
             f"h3:has-text('Position {place[2]} forced the other way at block {block}')",
             timeout=30000,
         )
-        took.append(time.perf_counter() - start)
-        settled(page)
     note_times("cached click, router map", took[4:])
 
 
