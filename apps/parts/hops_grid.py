@@ -162,9 +162,7 @@ def _cells(stored: ExperimentSpec, result: BackPatching) -> None:
         if said is not None:
             show_figure(answer_figure(said), "hops-text")
     if said is not None:
-        st.caption("The texts of this cell:")
         show_copies(said)
-        st.caption("All cells:")
 
 
 def _shown(result: BackPatching) -> dict[str, str]:

@@ -27,7 +27,9 @@ _OPTIONS = {
     # Otherwise a full collection follows every click, and with torch loaded it holds up the
     # answer for 0.3 s. Python collects by itself all the same.
     "runner.postScriptGC": "false",
-    "theme.primaryColor": "#0072B2",
+    # One for each theme, or there would be but one theme and no dark one.
+    "theme.light.primaryColor": "#0072B2",
+    "theme.dark.primaryColor": "#56B4E9",
 }
 _LOOPBACK = "127.0.0.1"
 _HOSTS = ("localhost", _LOOPBACK)

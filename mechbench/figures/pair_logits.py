@@ -24,8 +24,8 @@ def pair_logits_figure(result: PairLogits, *, n_shown: int = 6) -> FigureSpec:
             f"clean minus corrupted {mean:+.3f} [{low:+.3f}, {high:+.3f}] "
             f"{result.change.attrs['units']}. Log-probability of the answers to clean prompts "
             f"{float(result.log_prob.sel({RUN: 'clean'}).mean()):.2f} nats, of the next prompt's "
-            f"{float(result.shuffled.sel({RUN: 'clean'}).mean()):.2f}. The first {shown} pairs are "
-            "shown. " + evidence(result)
+            f"{float(result.shuffled.sel({RUN: 'clean'}).mean()):.2f}. The figure has "
+            f"the first {shown} pairs. " + evidence(result)
         ),
         panels=(_tokens(result, shown), _answers(result, shown)),
         columns=1,

@@ -1,7 +1,7 @@
 """How much room, in pixels, the labels around panels take when plotly draws them."""
 
 from mechbench.figures.labels import is_numeric
-from mechbench.figures.spec import Heatmap, Panel, Table
+from mechbench.figures.spec import Bars, Boxes, Heatmap, Lines, Panel, Table
 
 CHARACTER = 7.0
 _TITLE, _BAR = 30.0, 75.0
@@ -20,13 +20,22 @@ def left_of(panel: Panel) -> float:
 
 def below(panel: Panel, width: float) -> float:
     """Below axes that are ``width`` wide: tick labels, upright where they are long, and a title."""
-    if isinstance(panel, Heatmap) and not is_numeric(panel.cols):
-        longest = max(map(len, panel.cols), default=1) * CHARACTER
-        if longest > width / max(len(panel.cols), 1):
-            return min(longest, _MOST) + 12.0 + _TITLE
+    labels = _labels_below(panel)
+    longest = max(map(len, labels), default=0) * CHARACTER
+    if longest > width / max(len(labels), 1):
+        return min(longest, _MOST) + 12.0 + _TITLE
     return 60.0
 
 
 def right_of(panel: Panel, *, own_bar: bool) -> float:
     """Right of the axes: a colour bar."""
     return _BAR if isinstance(panel, Heatmap) and own_bar else 5.0
+
+
+def _labels_below(panel: Panel) -> tuple[str, ...]:
+    """The texts at the ticks of the x axis, where they are no numbers."""
+    if isinstance(panel, Heatmap):
+        return () if is_numeric(panel.cols) else panel.cols
+    if isinstance(panel, Bars | Boxes):
+        return panel.groups
+    return panel.x_labels or () if isinstance(panel, Lines) else ()

@@ -59,13 +59,13 @@ def seconds_of(page, click):
 
 
 def note_times(name, seconds):
-    """Prints how long clicks took, and keeps it with the pictures.
+    """Prints how long something took each time, and keeps it with the pictures.
 
     It judges nothing, for the times depend on what else the machine does.
     """
     least, median, most = (1000 * f(seconds) for f in (min, statistics.median, max))
     line = (
-        f"{name}: median {median:.0f} ms of {len(seconds)} clicks, {least:.0f} to {most:.0f}; "
+        f"{name}: median {median:.0f} ms of {len(seconds)}, {least:.0f} to {most:.0f}; "
         f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
     )
     print(line)
